@@ -1,0 +1,5 @@
+//! YAML → typed [`Inventory`] with source spans, validation, secrets.
+
+pub mod model;
+
+pub use model::*;

@@ -1,0 +1,367 @@
+//! The inventory as the rest of hactl sees it: typed, complete (every default filled in), already validated.
+//!
+//! `inventory::load` makes it from YAML. Nothing here does I/O.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+
+use crate::secret::Secret;
+
+/// A whole inventory.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    /// Names markers, journals, the lab. `[a-z][a-z0-9-]{0,31}`.
+    pub cluster: String,
+    /// How hosts are reached unless a host says otherwise (each [`Host`] carries its own merged copy).
+    pub ssh: Ssh,
+    /// In the order written; the key is the host's name.
+    pub hosts: IndexMap<String, Host>,
+    /// VIPs by name.
+    pub vip: IndexMap<String, Vip>,
+    /// What runs.
+    pub app: App,
+    /// Sites served.
+    pub sites: Vec<Site>,
+    /// Database knobs.
+    pub mariadb: MariaDb,
+    /// Redis knobs.
+    pub redis: Redis,
+    /// Web server knobs.
+    pub nginx: Nginx,
+    /// Operating system knobs.
+    pub system: System,
+    /// Folder with template overrides, absolute.
+    pub templates: Option<PathBuf>,
+    /// Where secrets are kept.
+    pub secrets: SecretsFile,
+    /// The file this came from, absolute; and the folder that relative paths refer to is its parent.
+    pub path: PathBuf,
+}
+
+/// How to reach a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ssh {
+    /// Login user; `root` unless said.
+    pub user: String,
+    /// 22 unless said.
+    pub port: u16,
+    /// Private key; `~` and paths relative to the inventory are already expanded. `None`: agent and the usual keys.
+    pub identity_file: Option<PathBuf>,
+    /// known_hosts file used instead of the user's own ones.
+    pub known_hosts: Option<PathBuf>,
+    /// A jump host, `[user@]host[:port]`.
+    pub jump: Option<String>,
+    /// How to become root when `user` is not root.
+    pub become_root: Become,
+    /// Which transport.
+    pub transport: TransportKind,
+    /// Seconds to wait for a connection.
+    pub connect_timeout: u64,
+}
+
+/// How a normal user becomes root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Become {
+    /// Already root; no elevation.
+    None,
+    /// `sudo -n`.
+    Sudo,
+    /// `sudo -S` with a password that is asked once, or read from the secret `become_password`.
+    SudoPassword,
+}
+
+/// Which transport carries a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportKind {
+    /// Native when the host's ssh configuration asks for nothing it lacks, else openssh.
+    Auto,
+    /// russh.
+    Native,
+    /// The system's ssh with all of `~/.ssh/config`.
+    OpenSsh,
+    /// This machine, no ssh.
+    Local,
+}
+
+/// What a host does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostRole {
+    /// Load balancer.
+    Lb,
+    /// Web processes.
+    App,
+    /// Background workers.
+    Worker,
+    /// MariaDB.
+    Db,
+    /// Redis.
+    Redis,
+}
+
+impl HostRole {
+    /// All roles in their natural order; a host without `roles` has all of them but `Lb`.
+    pub const ALL: [HostRole; 5] = [HostRole::Lb, HostRole::App, HostRole::Worker, HostRole::Db, HostRole::Redis];
+
+    /// The word in the inventory.
+    pub const fn word(self) -> &'static str {
+        match self {
+            HostRole::Lb => "lb",
+            HostRole::App => "app",
+            HostRole::Worker => "worker",
+            HostRole::Db => "db",
+            HostRole::Redis => "redis",
+        }
+    }
+}
+
+/// One machine.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Its name in the inventory; also its host name.
+    pub name: String,
+    /// Where it is reached, and where its peers reach it.
+    pub address: IpAddr,
+    /// Never empty: a host without `roles` is a full server (app, worker, db, redis).
+    pub roles: Vec<HostRole>,
+    /// MariaDB primary at birth.
+    pub primary: bool,
+    /// The second, waiting server of a pair.
+    pub standby: bool,
+    /// `ssh` of the inventory with the host's own entries over it.
+    pub ssh: Ssh,
+}
+
+/// A virtual address.
+#[derive(Debug, Clone)]
+pub struct Vip {
+    /// Its name, e.g. `web`.
+    pub name: String,
+    /// Address with prefix length.
+    pub address: ipnet::IpNet,
+}
+
+/// What runs on the app hosts.
+#[derive(Debug, Clone)]
+pub enum App {
+    /// Frappe and its apps.
+    Frappe(Frappe),
+    /// Any WSGI application from a git URL.
+    Wsgi(Wsgi),
+}
+
+/// Knobs shared by both kinds of app.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// System user that owns and runs the app; `frappe` / `app` unless said.
+    pub user: String,
+    /// Its fixed uid and gid (the same on every host, which shared files need); 1990 unless said.
+    pub uid: u32,
+    /// gunicorn workers; `None` = 2 x cores + 1.
+    pub web_workers: Option<u32>,
+    /// gunicorn threads per worker; more than 1 selects gthread. Default 1.
+    pub web_threads: u32,
+    /// Seconds a request may take. Default 120.
+    pub http_timeout: u32,
+    /// Local port of gunicorn. Default 8000.
+    pub web_port: u16,
+    /// Python executable on the host, e.g. `python3.11`. Default `python3`.
+    pub python: String,
+    /// Debian packages the app needs besides hactl's own list.
+    pub packages: Vec<String>,
+}
+
+/// `app: { kind: frappe }`.
+#[derive(Debug, Clone)]
+pub struct Frappe {
+    /// Shared knobs.
+    pub process: Process,
+    /// Frappe first, then the others, in install order.
+    pub apps: Vec<GitApp>,
+    /// Absolute bench path, the same on all hosts. Default `/srv/frappe/bench`.
+    pub path: String,
+    /// Workers by name; default short (short,default) x1 and long (long,default,short) x1.
+    pub workers: Vec<QueueWorker>,
+    /// Port of the socket.io server. Default 9000.
+    pub socketio_port: u16,
+    /// Extra keys of common_site_config.json.
+    pub config: Map<String, Value>,
+}
+
+/// An app from git.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitApp {
+    /// Python package and folder name.
+    pub name: String,
+    /// Anything `git clone` takes over https, http, git, ssh, or file.
+    pub url: String,
+    /// Tag, branch or commit.
+    pub git_ref: String,
+}
+
+/// Workers of a set of queues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueWorker {
+    /// Name of the supervisor program, e.g. `short`.
+    pub name: String,
+    /// Queues in order of preference.
+    pub queues: Vec<String>,
+    /// Processes.
+    pub count: u32,
+    /// Seconds a job of its longest queue may take (facts/frappe.md 1.1: short/default 300, long 1500); stopwaitsecs is
+    /// this plus 60.
+    pub timeout: u32,
+}
+
+/// `app: { kind: wsgi }`.
+#[derive(Debug, Clone)]
+pub struct Wsgi {
+    /// Shared knobs.
+    pub process: Process,
+    /// Name of the app: folder, supervisor group, database. Default the last part of the URL.
+    pub name: String,
+    /// Git URL.
+    pub url: String,
+    /// Tag, branch or commit.
+    pub git_ref: String,
+    /// `package:callable`.
+    pub module: String,
+    /// Absolute path of the installation. Default `/srv/NAME`.
+    pub path: String,
+    /// Background processes.
+    pub workers: Vec<WsgiWorker>,
+    /// Command run once per deployed version, after install and before the web processes start (e.g. migrations).
+    pub migrate: Option<String>,
+    /// Extra environment. hactl itself sets DATABASE_URL parts (DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD),
+    /// REDIS_CACHE_URL and REDIS_QUEUE_URL.
+    pub env: BTreeMap<String, String>,
+    /// Path that answers 2xx/3xx when healthy. Default `/`.
+    pub health: String,
+    /// Folder inside the repository served under /static, if any.
+    pub static_dir: Option<String>,
+}
+
+/// A background process of a WSGI app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WsgiWorker {
+    /// Program name.
+    pub name: String,
+    /// Command line, run by `sh` in the app's folder with the venv first in PATH.
+    pub command: String,
+    /// Processes.
+    pub count: u32,
+}
+
+/// A site.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Host name it answers to; also Frappe's site directory.
+    pub name: String,
+    /// More host names.
+    pub aliases: Vec<String>,
+    /// Password of Frappe's Administrator. `None`: generated under the name `site/NAME/admin`.
+    pub admin_password: Option<SecretRef>,
+    /// Apps to install besides frappe; default all of `app.apps`.
+    pub apps: Vec<String>,
+    /// Database name (and user); default derived from the site name, at most 32 characters.
+    pub db_name: String,
+    /// TLS of this site.
+    pub tls: Tls,
+    /// Extra keys of site_config.json.
+    pub config: Map<String, Value>,
+}
+
+/// Where a site's certificate comes from.
+#[derive(Debug, Clone)]
+pub enum Tls {
+    /// Plain HTTP only.
+    None,
+    /// Made on the host; for labs and behind a terminating proxy. The default.
+    SelfSigned,
+    /// Files on the operator's machine (absolute paths).
+    Files {
+        /// PEM chain.
+        certificate: PathBuf,
+        /// PEM key.
+        key: PathBuf,
+    },
+}
+
+/// A secret as the inventory names it.
+#[derive(Debug, Clone)]
+pub enum SecretRef {
+    /// Written in clear in the inventory (allowed, warned about).
+    Literal(Secret),
+    /// `!secret NAME` in the encrypted file.
+    Stored(String),
+    /// `!secret env:NAME`.
+    Env(String),
+    /// `!secret file:PATH` (absolute; trailing newline dropped).
+    File(PathBuf),
+    /// `!secret exec:COMMAND` (run by `sh -c`, first line of stdout).
+    Exec(String),
+}
+
+/// Where secrets are kept.
+#[derive(Debug, Clone)]
+pub struct SecretsFile {
+    /// The age file; default `secrets.age` beside the inventory.
+    pub path: PathBuf,
+    /// Who can read it: age x25519 recipients or ssh public keys. Empty: the operator's own identity only.
+    pub recipients: Vec<String>,
+}
+
+/// Database knobs. `None` means "derived from the host's facts".
+#[derive(Debug, Clone, Default)]
+pub struct MariaDb {
+    /// 3306.
+    pub port: u16,
+    /// MiB; `None` = a share of memory that leaves room for what else runs on the host.
+    pub buffer_pool_mb: Option<u64>,
+    /// Default 200.
+    pub max_connections: u32,
+    /// Semi-synchronous replication (topologies with replicas). Default true.
+    pub semi_sync: bool,
+    /// Extra lines for `[mariadbd]`.
+    pub settings: BTreeMap<String, Value>,
+}
+
+/// Redis knobs.
+#[derive(Debug, Clone, Default)]
+pub struct Redis {
+    /// 13000.
+    pub cache_port: u16,
+    /// 11000.
+    pub queue_port: u16,
+    /// MiB; `None` = 5 % of memory, at least 50.
+    pub cache_maxmemory_mb: Option<u64>,
+    /// Sentinels that must agree. `None`: a majority.
+    pub quorum: Option<u32>,
+}
+
+/// Web server knobs.
+#[derive(Debug, Clone, Default)]
+pub struct Nginx {
+    /// MiB of a request body. Default 50.
+    pub client_max_body_mb: u32,
+    /// 80.
+    pub http_port: u16,
+    /// 443.
+    pub https_port: u16,
+}
+
+/// Operating system knobs.
+#[derive(Debug, Clone, Default)]
+pub struct System {
+    /// Extra Debian packages on every host.
+    pub packages: Vec<String>,
+    /// Extra sysctls on every host.
+    pub sysctl: BTreeMap<String, String>,
+    /// Time zone, e.g. `Europe/Vienna`; `None` leaves it.
+    pub timezone: Option<String>,
+    /// Package names, by hand: mirrors and proxies are the host's own business.
+    pub apt_update_max_age_hours: u32,
+}
