@@ -73,7 +73,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind` with a message.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), hints: Vec::new() }
+        Error {
+            kind,
+            message: message.into(),
+            hints: Vec::new(),
+        }
     }
 
     /// A usage error (exit 2).

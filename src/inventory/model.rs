@@ -104,7 +104,13 @@ pub enum HostRole {
 
 impl HostRole {
     /// All roles in their natural order; a host without `roles` has all of them but `Lb`.
-    pub const ALL: [HostRole; 5] = [HostRole::Lb, HostRole::App, HostRole::Worker, HostRole::Db, HostRole::Redis];
+    pub const ALL: [HostRole; 5] = [
+        HostRole::Lb,
+        HostRole::App,
+        HostRole::Worker,
+        HostRole::Db,
+        HostRole::Redis,
+    ];
 
     /// The word in the inventory.
     pub const fn word(self) -> &'static str {

@@ -26,7 +26,10 @@ impl<'a> Topology<'a> {
 
     /// All hosts in inventory order.
     pub fn hosts(self) -> impl Iterator<Item = HostView<'a>> {
-        self.inventory.hosts.values().map(move |host| HostView { topology: self, host })
+        self.inventory
+            .hosts
+            .values()
+            .map(move |host| HostView { topology: self, host })
     }
 
     /// Hosts that have a role.
@@ -36,7 +39,10 @@ impl<'a> Topology<'a> {
 
     /// One host by name.
     pub fn host(self, name: &str) -> Option<HostView<'a>> {
-        self.inventory.hosts.get(name).map(|host| HostView { topology: self, host })
+        self.inventory
+            .hosts
+            .get(name)
+            .map(|host| HostView { topology: self, host })
     }
 
     /// Whether one machine does everything.

@@ -36,17 +36,29 @@ pub enum Stage {
 impl TransportError {
     /// A failure while connecting.
     pub fn connect(message: impl Into<String>) -> Self {
-        TransportError { message: message.into(), hint: None, stage: Stage::Connect }
+        TransportError {
+            message: message.into(),
+            hint: None,
+            stage: Stage::Connect,
+        }
     }
 
     /// A connection that died.
     pub fn lost(message: impl Into<String>) -> Self {
-        TransportError { message: message.into(), hint: None, stage: Stage::Lost }
+        TransportError {
+            message: message.into(),
+            hint: None,
+            stage: Stage::Lost,
+        }
     }
 
     /// A far side that does not speak the protocol.
     pub fn protocol(message: impl Into<String>) -> Self {
-        TransportError { message: message.into(), hint: None, stage: Stage::Protocol }
+        TransportError {
+            message: message.into(),
+            hint: None,
+            stage: Stage::Protocol,
+        }
     }
 
     /// Adds what to do next.
