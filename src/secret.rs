@@ -36,6 +36,56 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
+/// Text that may or may not be secret, e.g. a rendered file: secret as soon as one secret went into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Text {
+    /// May be shown.
+    Plain(String),
+    /// May not.
+    Secret(Secret),
+}
+
+impl Text {
+    /// The text itself; see [`Secret::reveal`].
+    pub fn reveal(&self) -> &str {
+        match self {
+            Text::Plain(text) => text,
+            Text::Secret(secret) => secret.reveal(),
+        }
+    }
+
+    /// Whether it must not be shown.
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Text::Secret(_))
+    }
+
+    /// The text when it may be shown.
+    pub fn shown(&self) -> Option<&str> {
+        match self {
+            Text::Plain(text) => Some(text),
+            Text::Secret(_) => None,
+        }
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Text::Plain(text)
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Text::Plain(text.to_owned())
+    }
+}
+
+impl From<Secret> for Text {
+    fn from(secret: Secret) -> Self {
+        Text::Secret(secret)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Secret;

@@ -1,1 +1,187 @@
-//! (under construction)
+//! The vocabulary: what a host can have. Each kind says what to ask a host about it, how to compare the answer with what
+//! is wanted, what the host looks like afterwards (projection), and the shell that brings it there.
+//!
+//! Everything here is pure: asking and converging are texts that the engine carries.
+
+pub mod ask;
+pub mod change;
+mod command;
+mod database;
+mod facts;
+mod file;
+mod json;
+pub mod observed;
+mod package;
+mod path;
+pub mod probe;
+mod program;
+pub mod script;
+mod service;
+mod sysctl;
+mod user;
+
+use std::time::Duration;
+
+pub use ask::Ask;
+pub use change::{Action, Change};
+pub use command::{Command, Guard};
+pub use database::{Database, DatabaseUser};
+pub use facts::Facts;
+pub use file::{Block, File, Source, Validator};
+pub use json::JsonKeys;
+pub use observed::Observed;
+pub use package::Package;
+pub use path::{Absent, Directory, Link};
+pub use program::Program;
+pub use script::Script;
+pub use service::{OnChange, Service};
+pub use sysctl::Sysctl;
+pub use user::{Group, User};
+
+/// One thing a host should have, and who wants it.
+#[derive(Debug, Clone)]
+pub struct Resource {
+    /// The role that declared it, e.g. `nginx`.
+    pub role: &'static str,
+    /// Steps of a higher stage start on any host only after all hosts finished the lower ones: this is the barrier
+    /// between hosts. One server needs none.
+    pub stage: u8,
+    /// What it is.
+    pub spec: Spec,
+}
+
+/// Every kind there is.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "each variant is documented on the type it holds")]
+pub enum Spec {
+    Absent(Absent),
+    Block(Block),
+    Command(Command),
+    Database(Database),
+    DatabaseUser(DatabaseUser),
+    Directory(Directory),
+    File(File),
+    Group(Group),
+    JsonKeys(JsonKeys),
+    Link(Link),
+    Package(Package),
+    Program(Program),
+    Service(Service),
+    Sysctl(Sysctl),
+    User(User),
+}
+
+/// What a kind must be able to say.
+pub trait Kind {
+    /// Unique within a host and stable across runs, e.g. `file /etc/nginx/nginx.conf`.
+    fn id(&self) -> String;
+
+    /// What to ask the host.
+    fn ask(&self, ask: &mut Ask);
+
+    /// What would have to change; `None` when the host already is as wanted.
+    fn compare(&self, seen: &Observed) -> Option<Change>;
+
+    /// Makes `seen` look as if [`Kind::converge`] had run.
+    fn project(&self, seen: &mut Observed);
+
+    /// The shell that brings the host there. Runs as root under `sh` with the prelude; must be idempotent.
+    /// `seen` is the host as the plan projects it right before this step.
+    fn converge(&self, change: &Change, seen: &Observed) -> Script;
+
+    /// How long converging may take at most.
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    /// Neighbours of the same batch converge as one step: packages in one transaction of the package manager, files of
+    /// one configuration tree in one validated swap.
+    fn batch(&self) -> Option<Batch> {
+        None
+    }
+}
+
+/// What may be converged together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Batch {
+    /// One `apt-get install`.
+    Packages,
+    /// Files that the named validator judges as a whole.
+    Validated(String),
+}
+
+impl Spec {
+    /// The kind's behaviour.
+    pub fn kind(&self) -> &dyn Kind {
+        match self {
+            Spec::Absent(k) => k,
+            Spec::Block(k) => k,
+            Spec::Command(k) => k,
+            Spec::Database(k) => k,
+            Spec::DatabaseUser(k) => k,
+            Spec::Directory(k) => k,
+            Spec::File(k) => k,
+            Spec::Group(k) => k,
+            Spec::JsonKeys(k) => k,
+            Spec::Link(k) => k,
+            Spec::Package(k) => k,
+            Spec::Program(k) => k,
+            Spec::Service(k) => k,
+            Spec::Sysctl(k) => k,
+            Spec::User(k) => k,
+        }
+    }
+}
+
+macro_rules! into_spec {
+    ($($kind:ident),*) => {$(
+        impl From<$kind> for Spec {
+            fn from(kind: $kind) -> Spec {
+                Spec::$kind(kind)
+            }
+        }
+    )*};
+}
+into_spec!(
+    Absent,
+    Block,
+    Command,
+    Database,
+    DatabaseUser,
+    Directory,
+    File,
+    Group,
+    JsonKeys,
+    Link,
+    Package,
+    Program,
+    Service,
+    Sysctl,
+    User
+);
+
+/// The shell of several changes that converge together.
+pub fn converge_batch(batch: &Batch, members: &[(&Spec, &Change)]) -> Script {
+    match batch {
+        Batch::Packages => {
+            let names: Vec<_> = members
+                .iter()
+                .filter_map(|(spec, _)| match spec {
+                    Spec::Package(package) => Some(package.name.as_str()),
+                    _ => None,
+                })
+                .collect();
+            package::install(&names)
+        }
+        Batch::Validated(_) => {
+            let files: Vec<_> = members
+                .iter()
+                .filter_map(|(spec, change)| match spec {
+                    Spec::File(file) => Some((file, *change)),
+                    _ => None,
+                })
+                .collect();
+            file::swap(&files)
+        }
+    }
+}

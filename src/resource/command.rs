@@ -1,0 +1,194 @@
+//! Commands with a guard: what no other kind covers. The guard says whether it is already done.
+
+use std::time::Duration;
+
+use super::observed::{Observed, PathState};
+use super::{Action, Ask, Change, Kind, Script};
+use crate::quote::{sh, sh_words};
+use crate::secret::Text;
+
+/// A command that runs when one of its guards says it is not done.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// What it does, unique on the host, e.g. `python environment of release 3f2a`.
+    pub name: String,
+    /// All must hold for it to count as done. Never empty.
+    pub guards: Vec<Guard>,
+    /// Shell; runs with `set -e`. It must be restartable: it may have been cut anywhere before.
+    pub run: String,
+    /// User to run as; root when `None`.
+    pub user: Option<String>,
+    /// Working directory; `/` when `None`.
+    pub dir: Option<String>,
+    /// Environment (visible to the user's processes: no secrets).
+    pub env: Vec<(String, String)>,
+    /// Standard input; the place for secrets.
+    pub input: Option<Text>,
+    /// How long it may take.
+    pub deadline: Duration,
+    /// Files it makes or changes, for services that watch them.
+    pub creates: Vec<String>,
+}
+
+/// How to see that a command is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guard {
+    /// This path exists.
+    Exists(String),
+    /// The first line of this file (root's; written by the step when the command succeeded) is the value.
+    Stamp {
+        /// Absolute path of the stamp.
+        path: String,
+        /// What it must say, one line.
+        value: String,
+    },
+    /// This shell test passes. Runs in every probe: keep it cheap (builtins).
+    Passes(String),
+    /// This query's first row is the value.
+    Sql {
+        /// SQL, one statement.
+        query: String,
+        /// Expected first row, columns separated by tabs.
+        value: String,
+        /// The package whose installation makes the question meaningful.
+        package: String,
+    },
+}
+
+enum Answer {
+    Done,
+    Not(String),
+    Unknown(String),
+}
+
+impl Guard {
+    fn answer(&self, seen: &Observed, key: &str) -> Answer {
+        match self {
+            Guard::Exists(path) if seen.paths.contains_key(path) => Answer::Done,
+            Guard::Exists(path) => Answer::Not(format!("{path} is missing")),
+            Guard::Stamp { path, value } => match seen.lines.get(path) {
+                Some(line) if line == value => Answer::Done,
+                Some(_) => Answer::Not("done before, for something else".into()),
+                None => Answer::Not("not done yet".into()),
+            },
+            Guard::Passes(_) => match seen.tests.get(key) {
+                Some(test) if test.code == 0 => Answer::Done,
+                _ => Answer::Not("not done yet".into()),
+            },
+            Guard::Sql { value, package, .. } => match &seen.sql {
+                Ok(answers) => match answers.get(key).and_then(|rows| rows.lines().next()) {
+                    Some(row) if row == value => Answer::Done,
+                    _ => Answer::Not("not done yet".into()),
+                },
+                Err(_) if seen.fresh.contains(package) => Answer::Not("not done yet".into()),
+                Err(why) => Answer::Unknown(why.clone()),
+            },
+        }
+    }
+}
+
+impl Command {
+    fn key(&self, index: usize) -> String {
+        format!("{}#{index}", self.name)
+    }
+}
+
+impl Kind for Command {
+    fn id(&self) -> String {
+        format!("run {}", self.name)
+    }
+
+    fn ask(&self, ask: &mut Ask) {
+        for (index, guard) in self.guards.iter().enumerate() {
+            match guard {
+                Guard::Exists(path) => ask.path(path),
+                Guard::Stamp { path, .. } => {
+                    ask.lines.insert(path.clone());
+                }
+                Guard::Passes(test) => ask.test(&self.key(index), test),
+                Guard::Sql { query, .. } => ask.sql(&self.key(index), query),
+            }
+        }
+    }
+
+    fn compare(&self, seen: &Observed) -> Option<Change> {
+        let mut unknown = None;
+        for (index, guard) in self.guards.iter().enumerate() {
+            match guard.answer(seen, &self.key(index)) {
+                Answer::Done => {}
+                Answer::Not(why) => return Some(Change::new(Action::Run, why)),
+                Answer::Unknown(why) => unknown = Some(why),
+            }
+        }
+        unknown.map(|why| Change::new(Action::Check, format!("runs if needed ({why})")))
+    }
+
+    fn project(&self, seen: &mut Observed) {
+        for (index, guard) in self.guards.iter().enumerate() {
+            match guard {
+                Guard::Exists(path) => {
+                    seen.paths.entry(path.clone()).or_insert_with(PathState::foretold);
+                }
+                Guard::Stamp { path, value } => {
+                    seen.lines.insert(path.clone(), value.clone());
+                }
+                Guard::Passes(_) => {
+                    let passed = super::observed::TestState {
+                        code: 0,
+                        output: String::new(),
+                    };
+                    seen.tests.insert(self.key(index), passed);
+                }
+                Guard::Sql { value, .. } => {
+                    if seen.sql.is_err() {
+                        seen.sql = Ok(Default::default());
+                    }
+                    if let Ok(answers) = &mut seen.sql {
+                        answers.insert(self.key(index), value.clone());
+                    }
+                }
+            }
+        }
+        for path in &self.creates {
+            seen.paths.insert(path.clone(), PathState::foretold());
+        }
+    }
+
+    fn converge(&self, _: &Change, _: &Observed) -> Script {
+        let mut script = Script::default();
+        let body = script.blob(format!(
+            "set -eu\ncd {}\n{}\n",
+            sh(self.dir.as_deref().unwrap_or("/")),
+            self.run
+        ));
+        let input = match &self.input {
+            Some(input) => script.blob(input.clone()),
+            None => "/dev/null".into(),
+        };
+        let env = sh_words(self.env.iter().map(|(key, value)| format!("{key}={value}")));
+        // The body is read by root (the folder is root's) and handed over on a descriptor; nothing shows in argv.
+        let shell = format!("env {env} sh -c 'eval \"$(cat <&3)\"'");
+        let command = match &self.user {
+            Some(user) => format!("runuser -u {} -- {shell}", sh(user)),
+            None => shell,
+        };
+        script.line(format!(
+            "{command} 3<{body} <{input} || fail {}",
+            sh(&format!("could not: {}", self.name))
+        ));
+        for guard in &self.guards {
+            if let Guard::Stamp { path, value } = guard {
+                let path = sh(path);
+                script.line(format!(
+                    "mkdir -p -- \"$(dirname -- {path})\" && printf '%s\\n' {} >{path}~ && sync {path}~ && mv -fT -- {path}~ {path} || fail 'cannot write the stamp'",
+                    sh(value)
+                ));
+            }
+        }
+        script
+    }
+
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+}

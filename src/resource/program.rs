@@ -1,0 +1,169 @@
+//! Groups of supervised programs.
+
+use std::time::Duration;
+
+use super::observed::{Loaded, Observed, ProgramState};
+use super::service::{changed, digests, stale};
+use super::{Action, Ask, Change, Kind, Script};
+use crate::quote::{sh, sh_words};
+
+/// The unit that runs supervisord.
+const SUPERVISOR: &str = "supervisor.service";
+
+/// A group of programs under supervisord that must all run with their files as they are on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Name of the group.
+    pub group: String,
+    /// Process names in it, as supervisord reports them.
+    pub processes: Vec<String>,
+    /// The group's configuration file and whatever else it reads at start (a release link, an environment file).
+    pub watches: Vec<String>,
+    /// Shell test that passes when it serves, besides all processes being up; `true` when there is none.
+    pub health: String,
+    /// How long it may take.
+    pub patience: Duration,
+}
+
+impl Program {
+    fn stamp(&self) -> String {
+        format!("supervisor.{}", self.group)
+    }
+
+    fn key(&self, process: &str) -> String {
+        format!("{}:{process}", self.group)
+    }
+}
+
+impl Kind for Program {
+    fn id(&self) -> String {
+        format!("programs {}", self.group)
+    }
+
+    fn ask(&self, ask: &mut Ask) {
+        ask.programs = true;
+        ask.units.insert(SUPERVISOR.into());
+        ask.loaded.insert(self.stamp());
+        for path in &self.watches {
+            ask.path(path);
+        }
+    }
+
+    fn compare(&self, seen: &Observed) -> Option<Change> {
+        let start = || Some(Change::new(Action::Start, self.processes.join(", ")));
+        let Some(unit) = seen.units.get(SUPERVISOR) else {
+            return start();
+        };
+        let Some(programs) = &seen.programs else {
+            return Some(Change::new(Action::Start, "supervisord does not answer"));
+        };
+        if self
+            .processes
+            .iter()
+            .all(|process| !programs.contains_key(&self.key(process)))
+        {
+            return start();
+        }
+        let down: Vec<_> = self
+            .processes
+            .iter()
+            .filter_map(|process| match programs.get(&self.key(process)) {
+                Some(state) if state.state == "RUNNING" => None,
+                Some(state) => Some(format!("{process} is {}", state.state)),
+                None => Some(format!("{process} is missing")),
+            })
+            .collect();
+        if !down.is_empty() {
+            return Some(Change::new(Action::Restart, down.join(", ")));
+        }
+        let running = self
+            .processes
+            .iter()
+            .filter_map(|process| programs.get(&self.key(process)));
+        let since = running.map(|state| state.start).min().unwrap_or(0);
+        let stale = stale(seen, &self.watches, &self.stamp(), &unit.invocation, since);
+        (!stale.is_empty()).then(|| Change::new(Action::Restart, changed(&stale)))
+    }
+
+    fn project(&self, seen: &mut Observed) {
+        let files = digests(seen, &self.watches);
+        let programs = seen.programs.get_or_insert_default();
+        for process in &self.processes {
+            programs.insert(
+                self.key(process),
+                ProgramState {
+                    state: "RUNNING".into(),
+                    start: 0,
+                },
+            );
+        }
+        let invocation = seen
+            .units
+            .get(SUPERVISOR)
+            .map(|unit| unit.invocation.clone())
+            .unwrap_or_default();
+        seen.loaded.insert(self.stamp(), Loaded { invocation, files });
+    }
+
+    fn converge(&self, _: &Change, _: &Observed) -> Script {
+        let mut script = Script::default();
+        let keys = sh_words(self.processes.iter().map(|process| self.key(process)));
+        // supervisorctl answers 3 when a program is not RUNNING.
+        let health = script.blob(format!("supervisorctl status {keys} || exit 1\n{}\n", self.health));
+        script.line(format!(
+            "load_programs {} {health} {} {}",
+            sh(&self.group),
+            self.patience.as_secs(),
+            sh_words(&self.watches)
+        ));
+        script
+    }
+
+    fn deadline(&self) -> Duration {
+        self.patience * 2 + Duration::from_secs(240)
+    }
+}
+
+/// Reads supervisord's `getAllProcessInfo` answer; `None` when it is none.
+///
+/// XML-RPC of one known producer: members are `<name>key</name><value><type>text</type></value>` without attributes.
+pub(super) fn read(xml: &str) -> Option<std::collections::BTreeMap<String, ProgramState>> {
+    if !xml.contains("<methodResponse>") || xml.contains("<fault>") {
+        return None;
+    }
+    let member = |block: &str, name: &str| {
+        let rest = block.split_once(&format!("<name>{name}</name>"))?.1;
+        let value = rest.split_once("<value>")?.1.split_once("</value>")?.0;
+        let text = value.split_once('>')?.1.split_once('<')?.0;
+        Some(text.to_owned())
+    };
+    let programs = xml.split("<struct>").skip(1).filter_map(|block| {
+        let key = format!("{}:{}", member(block, "group")?, member(block, "name")?);
+        let start = member(block, "start").and_then(|text| text.parse().ok()).unwrap_or(0);
+        Some((
+            key,
+            ProgramState {
+                state: member(block, "statename")?,
+                start,
+            },
+        ))
+    });
+    Some(programs.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn reads_supervisords_answer() {
+        let xml = "<?xml version='1.0'?>\n<methodResponse>\n<params>\n<param>\n<value><array><data>\n<value><struct>\n\
+            <member>\n<name>name</name>\n<value><string>web</string></value>\n</member>\n\
+            <member>\n<name>group</name>\n<value><string>app</string></value>\n</member>\n\
+            <member>\n<name>start</name>\n<value><int>1700000000</int></value>\n</member>\n\
+            <member>\n<name>statename</name>\n<value><string>RUNNING</string></value>\n</member>\n\
+            </struct></value>\n</data></array></value>\n</param>\n</params>\n</methodResponse>\n";
+        let programs = super::read(xml).unwrap();
+        assert_eq!(programs["app:web"].state, "RUNNING");
+        assert_eq!(programs["app:web"].start, 1_700_000_000);
+        assert!(super::read("curl: (7) refused").is_none());
+    }
+}
