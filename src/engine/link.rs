@@ -125,13 +125,15 @@ impl Links for ShellLinks {
         let connection = self.connect.connect(host).await?;
         let elevation = Elevation::of(host, self.become_password.clone());
         let session = Session::open(Arc::from(connection), &host.name, elevation).await?;
-        Ok(Box::new(ShellLink { session }))
+        Ok(Box::new(ShellLink { session, holds: false }))
     }
 }
 
 /// A shell on a host.
 pub struct ShellLink {
     session: Session,
+    /// Whether the host's lock is ours.
+    holds: bool,
 }
 
 #[async_trait]
@@ -168,6 +170,7 @@ impl Link for ShellLink {
         order: Order<'_>,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verdict, TransportError> {
+        self.holds = true;
         let request = request::write(&order);
         let mut reading = request::Reading::new(progress);
         let status = self
@@ -187,7 +190,7 @@ impl Link for ShellLink {
     }
 
     async fn close(self: Box<Self>) {
-        self.session.close().await;
+        self.session.close(self.holds).await;
     }
 }
 

@@ -230,9 +230,13 @@ impl Session {
         }
     }
 
-    /// Ends the shell and the connection.
-    pub async fn close(mut self) {
+    /// Ends the shell and the connection. `settled`: waits (bounded) until the shell is really gone, and with it the lock
+    /// that it holds.
+    pub async fn close(mut self, settled: bool) {
         let _ = self.pipe.stdin.shutdown().await;
+        if settled {
+            let _ = tokio::time::timeout(Duration::from_secs(5), &mut self.pipe.exit).await;
+        }
         self.connection.close().await;
     }
 }
