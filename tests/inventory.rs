@@ -26,7 +26,11 @@ fn shown(inventory: &Inventory) -> String {
     let home = std::env::var("HOME").unwrap_or_default();
     let text = format!("{inventory:#?}");
     let text = text.replace(env!("CARGO_MANIFEST_DIR"), "$ROOT");
-    if home.len() > 1 { text.replace(&home, "$HOME") } else { text }
+    if home.len() > 1 {
+        text.replace(&home, "$HOME")
+    } else {
+        text
+    }
 }
 
 #[test]
@@ -85,7 +89,9 @@ fn a_huge_file_is_not_even_read() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("inventory.yml");
     // Sparse: reading it would still mean a gigabyte of memory.
-    std::fs::File::create(&path).and_then(|f| f.set_len(1 << 30)).expect("a sparse file");
+    std::fs::File::create(&path)
+        .and_then(|f| f.set_len(1 << 30))
+        .expect("a sparse file");
     let error = load(&path).expect_err("too big");
     assert!(error.message.contains("the file has 1073741824 bytes"), "{error}");
     // A device has no length beforehand and no end.
@@ -99,7 +105,9 @@ fn hostile_files_are_refused_soon() {
     let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for i in 1..30 {
         let prev = i - 1;
-        laughs.push_str(&format!("a{i}: &a{i} [*a{prev}, *a{prev}, *a{prev}, *a{prev}, *a{prev}, *a{prev}, *a{prev}]\n"));
+        laughs.push_str(&format!(
+            "a{i}: &a{i} [*a{prev}, *a{prev}, *a{prev}, *a{prev}, *a{prev}, *a{prev}, *a{prev}]\n"
+        ));
     }
     let used = format!(
         "{}sites:\n  - name: a.b\n    config: {{ x: *a9 }}\n",
@@ -123,7 +131,10 @@ fn hostile_files_are_refused_soon() {
         ("wide", wide),
         ("flow depth", "[".repeat(100_000)),
         ("map depth", "{a: ".repeat(100_000)),
-        ("block depth", (0..1000).map(|i| format!("{}a:\n", " ".repeat(i))).collect()),
+        (
+            "block depth",
+            (0..1000).map(|i| format!("{}a:\n", " ".repeat(i))).collect(),
+        ),
         ("dashes", "- ".repeat(100_000)),
         ("recursive alias", "a: &a [*a]\n".to_owned()),
         ("one long line", format!("cluster: {}\n", "x".repeat(1_000_000))),
@@ -150,6 +161,23 @@ fn passwords_never_appear_in_complaints() {
     for broken in ["\t- x: 1\n", "a: [\n", "b: @x\n"] {
         let found = parse(&format!("{text}{broken}"), Path::new("inventory.yml")).expect_err("refused");
         assert!(!found.render(false).contains("hunter2"), "{}", found.render(false));
+    }
+}
+
+#[test]
+fn nothing_in_a_file_steers_the_terminal() {
+    for text in [
+        "a: \x1b[2J\n",
+        "\x1b]0;x\x07: 1\n",
+        "a: !\x1bx y\n",
+        "a: *\x1bx\n",
+        "\"\\e[2J\": 1\n",
+        "cluster: \"\\e[2J\"\n",
+    ] {
+        let shown = parse(text, Path::new("inventory.yml"))
+            .expect_err("refused")
+            .render(false);
+        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
     }
 }
 
@@ -208,7 +236,8 @@ proptest! {
         if let Ok(loaded) = parse(&inventory, Path::new("inventory.yml")) {
             let hactl::inventory::App::Wsgi(app) = loaded.inventory.app else { unreachable!("kind is wsgi") };
             for value in app.env.values().chain(app.migrate.iter()) {
-                prop_assert!(value.chars().all(|c| !c.is_control() && c != '\u{2028}' && c != '\u{202e}'));
+                let clean = value.chars().all(|c| !c.is_control() && !['\u{2028}', '\u{202e}'].contains(&c));
+                prop_assert!(clean);
                 prop_assert_eq!(value, &text);
             }
         }

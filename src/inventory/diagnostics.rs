@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan,
+    SpanContents,
+};
 
 use crate::error::{Error, Kind};
 
@@ -134,7 +137,7 @@ impl Diagnostic {
 
     /// Renders with the source lines it points at; literal secrets in those lines are masked.
     pub fn render(&self, source: &Source, colour: bool) -> String {
-        let masked = mask::secrets(&source.text);
+        let masked = mask::quotable(&source.text);
         self.render_masked(source, &masked, colour)
     }
 
@@ -152,7 +155,10 @@ impl Diagnostic {
                 None => format!("{}: {}", source.name, self.message),
             },
             labels: if quotable { clipped(self, masked) } else { Vec::new() },
-            source: NamedSource::new(&source.name, masked.to_owned()),
+            source: WholeLines {
+                name: &source.name,
+                text: masked,
+            },
         };
         let theme = if colour {
             GraphicalTheme::unicode()
@@ -163,7 +169,7 @@ impl Diagnostic {
         let handler = GraphicalReportHandler::new_themed(theme)
             .with_links(false)
             .with_width(120)
-            .with_context_lines(0);
+            .with_context_lines(1);
         match handler.render_report(&mut out, &shown) {
             Ok(()) => out,
             Err(fmt::Error) => format!("{}\n", shown.message),
@@ -173,14 +179,18 @@ impl Diagnostic {
 
 /// Labels cut at the end of their line: a mapping that spans half the file is pointed at, not underlined.
 fn clipped(diagnostic: &Diagnostic, text: &str) -> Vec<LabeledSpan> {
-    let label = |(span, label): &(Span, String)| {
+    let label = |(i, (span, label)): (usize, &(Span, String))| {
         let start = floor(text, span.start).len();
         let end = floor(text, span.start.saturating_add(span.len)).len();
         let line_end = text[start..].find('\n').map_or(text.len(), |i| start + i);
         let len = text[start..end.min(line_end)].trim_end().len();
-        LabeledSpan::new((!label.is_empty()).then(|| label.clone()), start, len)
+        let text = (!label.is_empty()).then(|| label.clone());
+        match i {
+            0 => LabeledSpan::new_primary_with_span(text, (start, len)),
+            _ => LabeledSpan::new_with_span(text, (start, len)),
+        }
     };
-    diagnostic.labels.iter().map(label).collect()
+    diagnostic.labels.iter().enumerate().map(label).collect()
 }
 
 fn line_around(text: &str, at: usize) -> &str {
@@ -196,7 +206,47 @@ struct Shown<'a> {
     diagnostic: &'a Diagnostic,
     message: String,
     labels: Vec<LabeledSpan>,
-    source: NamedSource<String>,
+    source: WholeLines<'a>,
+}
+
+/// Quotes the lines that are pointed at, whole, and no neighbours: these may hold secrets and say nothing.
+#[derive(Debug)]
+struct WholeLines<'a> {
+    name: &'a str,
+    text: &'a str,
+}
+
+impl SourceCode for WholeLines<'_> {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        lines_before: usize,
+        _lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let (start, end) = (span.offset(), span.offset() + span.len());
+        if end > self.text.len() {
+            return Err(MietteError::OutOfBounds);
+        }
+        // Asked without context, miette wants the place of the span itself, for the header.
+        let (from, to) = if lines_before == 0 {
+            (start, end)
+        } else {
+            let from = self.text[..start].rfind('\n').map_or(0, |i| i + 1);
+            (from, self.text[end..].find('\n').map_or(self.text.len(), |i| end + i))
+        };
+        let before = &self.text[..from];
+        let line = before.matches('\n').count();
+        let column = before[before.rfind('\n').map_or(0, |i| i + 1)..].chars().count();
+        let data = &self.text[from..to];
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.name.to_owned(),
+            data.as_bytes(),
+            SourceSpan::new(from.into(), to - from),
+            line,
+            column,
+            data.matches('\n').count() + 1,
+        )))
+    }
 }
 
 impl fmt::Display for Shown<'_> {
@@ -251,7 +301,7 @@ impl Diagnostics {
 
     /// Text for people: every diagnostic with its source lines, then a count.
     pub fn render(&self, colour: bool) -> String {
-        let masked = mask::secrets(&self.source.text);
+        let masked = mask::quotable(&self.source.text);
         let mut out = String::new();
         for diagnostic in self.list.iter().take(SHOWN) {
             out.push_str(&diagnostic.render_masked(&self.source, &masked, colour));

@@ -1,13 +1,34 @@
-//! Hides literal secrets in source text before it is quoted.
+//! Makes source text safe to quote: hides literal secrets, and what would steer a terminal.
 //!
 //! Works on the characters, not on the parsed tree, because a line must also be safe to quote when the file does not
 //! parse. Every masked byte becomes one `*`, so that spans stay true.
 
-/// Last parts of key names whose values are hidden.
-const SECRET_KEYS: [&str; 6] = ["password", "passwd", "secret", "token", "_key", "passphrase"];
+use super::yaml::forbidden;
+
+/// Parts of key names whose values are hidden; half a word, so that a misspelt key hides its value, too.
+const SECRET_KEYS: [&str; 6] = ["pass", "pasw", "pwd", "secret", "token", "_key"];
+
+/// The text with the values of password-like keys replaced, and without control characters.
+pub fn quotable(text: &str) -> String {
+    printable(&secrets(text))
+}
+
+/// Control characters and those that reorder text become `?`, one for each byte.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            '\r' => out.push(' '),
+            c if forbidden(&c.to_string(), true).is_some() => (0..c.len_utf8()).for_each(|_| out.push('?')),
+            c => out.push(c),
+        }
+    }
+    out
+}
 
 /// The text with the values of password-like keys replaced.
-pub fn secrets(text: &str) -> String {
+fn secrets(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     // Inside the value of a secret key that continues on deeper lines (`password: |`): the key's column.
     let mut block: Option<usize> = None;
@@ -36,6 +57,18 @@ fn mask_line(line: &str, out: &mut String) -> Option<usize> {
             .rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'))
             .next()
             .unwrap_or_default();
+        if let Some(authority) = rest.strip_prefix("//") {
+            let end = authority.find(['/', ' ', '"', '\'', '\n']).unwrap_or(authority.len());
+            if let Some((login, _)) = authority[..end].rsplit_once('@')
+                && let Some((user, password)) = login.split_once(':')
+            {
+                let at = "//".len() + user.len() + 1;
+                out.push_str(&rest[..at]);
+                hide(password, out);
+                rest = &rest[at + password.len()..];
+            }
+            continue;
+        }
         if !is_secret(key) || !rest.starts_with([' ', '\n', '\r', '\t']) {
             continue;
         }
@@ -65,7 +98,8 @@ fn mask_line(line: &str, out: &mut String) -> Option<usize> {
 
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    SECRET_KEYS.iter().any(|end| key.ends_with(end))
+    // `secrets` is a section of the inventory and holds none.
+    key != "secrets" && SECRET_KEYS.iter().any(|part| key.contains(part))
 }
 
 /// Where the value ends that starts a piece of a line: its closing quote, or the end of a flow entry or line.
@@ -103,7 +137,14 @@ fn hide(text: &str, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::secrets;
+    use super::{quotable, secrets};
+
+    #[test]
+    fn nothing_quoted_steers_a_terminal() {
+        let text = "a: \x1b[2J\u{9b}1m\u{202e}x\r\n\tb";
+        assert_eq!(quotable(text), "a: ?[2J??1m???x \n\tb");
+        assert_eq!(quotable(text).len(), text.len());
+    }
 
     #[test]
     fn values_of_password_keys_are_hidden_and_offsets_stay() {
@@ -122,6 +163,11 @@ mod tests {
             ),
             ("password:\n  pässe\nnext: 1\n", "password:\n  ******\nnext: 1\n"),
             ("url: https://example.com\n", "url: https://example.com\n"),
+            (
+                "url: \"https://me:geheim@h:1/x\"\n",
+                "url: \"https://me:******@h:1/x\"\n",
+            ),
+            ("{ admin_pasword: geheim }", "{ admin_pasword: ****** }"),
         ]
         .map(|(a, b)| (a.to_owned(), b.to_owned()));
         for (text, masked) in cases {

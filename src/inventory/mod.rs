@@ -96,11 +96,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Diagnostics> {
     let Some(raw) = raw.as_ref().and_then(|raw| raw.value.as_ref()) else {
         if list.is_empty() {
             let empty = Diagnostic::new("inventory::empty", "the file is empty");
-            list.push(
-                empty
-                    .at(Span::default(), "")
-                    .help("`hactl init` writes a first inventory"),
-            );
+            list.push(empty.help("`hactl init` writes a first inventory"));
         }
         return Err(Diagnostics::new(source, list));
     };

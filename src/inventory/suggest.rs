@@ -16,7 +16,12 @@ pub fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
         return None;
     }
     let lower = word.to_lowercase().replace('-', "_");
-    let score = |k: &str| strsim::jaro_winkler(&lower, &k.to_lowercase().replace('-', "_"));
+    let score = |k: &str| {
+        let k = k.to_lowercase().replace('-', "_");
+        // Jaro-Winkler alone misses swapped letters in short words (`kye`).
+        let swapped = k.len() > 2 && strsim::osa_distance(&lower, &k) == 1;
+        strsim::jaro_winkler(&lower, &k).max(if swapped { 0.9 } else { 0.0 })
+    };
     known
         .iter()
         .map(|k| (score(k), *k))

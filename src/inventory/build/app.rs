@@ -8,7 +8,7 @@ use crate::inventory::raw::{List, RawApp, RawFrappe, RawProcess, RawQueueWorker,
 use crate::inventory::rules;
 use crate::inventory::yaml::At;
 
-use super::check::{Check, Seen};
+use super::check::{Check, INVENTORY, Seen};
 
 /// Names of supervisor programs that hactl itself gives.
 const PROGRAMS: [&str; 3] = ["web", "socketio", "schedule"];
@@ -25,7 +25,7 @@ const OWN_ENV: [&str; 7] = [
 
 /// The application.
 pub fn build(check: &mut Check, raw: &At<RawApp>) -> App {
-    check.missing(raw, "app", "the inventory", Span::default());
+    check.missing(raw, "app", INVENTORY, Span::default());
     match raw.get() {
         Some((RawApp::Frappe(app), span)) => App::Frappe(frappe(check, app, span)),
         Some((RawApp::Wsgi(app), span)) => App::Wsgi(wsgi(check, app, span)),
@@ -88,14 +88,15 @@ fn git_apps(check: &mut Check, raw: &List<crate::inventory::raw::RawGitApp>, app
     let mut seen = Seen::new("app");
     for (app, span) in check.items(raw) {
         let name = check.required(&app.name, "name", "an app", span, rules::package_name);
-        if !name.is_empty() {
-            seen.add(check, name.as_str(), app.name.span);
-        }
-        apps.push(GitApp {
-            url: git_url(check, &app.url, span),
+        let first = name.is_empty() || seen.add(check, name.as_str(), app.name.span);
+        let app = GitApp {
+            url: git_url(check, &app.url, "an app", span),
             git_ref: check.required(&app.git_ref, "ref", "an app", span, rules::git_ref),
             name,
-        });
+        };
+        if first {
+            apps.push(app);
+        }
     }
     let first = raw
         .value
@@ -119,8 +120,8 @@ fn git_apps(check: &mut Check, raw: &List<crate::inventory::raw::RawGitApp>, app
     apps
 }
 
-fn git_url(check: &mut Check, at: &At<String>, owner: Span) -> String {
-    let url = check.required(at, "url", "an app", owner, rules::git_url);
+fn git_url(check: &mut Check, at: &At<String>, owner: &str, owner_span: Span) -> String {
+    let url = check.required(at, "url", owner, owner_span, rules::git_url);
     if rules::url_has_password(&url) {
         check.report(
             Diagnostic::new("inventory::literal_secret", "this URL carries a password")
@@ -177,7 +178,7 @@ fn program(check: &mut Check, at: &At<String>, owner: Span, seen: &mut Seen) -> 
 }
 
 fn wsgi(check: &mut Check, raw: &RawWsgi, span: Span) -> Wsgi {
-    let url = git_url(check, &raw.url, span);
+    let url = git_url(check, &raw.url, "the app", span);
     let name = match check.text(&raw.name, rules::word) {
         Some(name) => name,
         None if raw.name.is_missing() && !url.is_empty() => name_from_url(check, &url, raw.url.span),
@@ -228,7 +229,7 @@ fn wsgi_workers(check: &mut Check, raw: &List<RawWsgiWorker>) -> Vec<WsgiWorker>
     let mut seen = Seen::new("worker");
     for (worker, span) in check.items(raw) {
         let name = program(check, &worker.name, span, &mut seen);
-        check.missing(&worker.command, "command", &format!("worker `{name}`"), span);
+        check.missing(&worker.command, "command", "a worker", span);
         workers.push(WsgiWorker {
             name,
             command: command(check, &worker.command).unwrap_or_default(),

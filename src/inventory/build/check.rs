@@ -11,6 +11,9 @@ use crate::inventory::rules::{self, Refusal};
 use crate::inventory::yaml::{At, Given, SecretText};
 use crate::secret::Secret;
 
+/// The owner of the outermost keys.
+pub const INVENTORY: &str = "the inventory";
+
 /// A rule for text.
 pub type Rule = fn(&str) -> Result<(), Refusal>;
 
@@ -65,9 +68,13 @@ impl<'a> Check<'a> {
         if !at.is_missing() {
             return;
         }
-        let span = if at.given == Given::Null { at.span } else { owner_span };
         let diagnostic = Diagnostic::new("inventory::missing", format!("{owner} needs `{key}`"));
-        self.report(diagnostic.at(span, format!("`{key}` is missing")));
+        self.report(match at.given {
+            Given::Null => diagnostic.at(at.span, "nothing here"),
+            // What is missing from the whole file is missing nowhere in particular.
+            _ if owner == INVENTORY => diagnostic,
+            _ => diagnostic.at(owner_span, format!("`{key}` is missing")),
+        });
     }
 
     /// Items of a list that could be read; empty ones are reported.

@@ -9,16 +9,16 @@ use crate::inventory::diagnostics::{Diagnostic, Span};
 use crate::inventory::model::{App, Host, HostRole, Inventory, Ssh, TransportKind, Vip};
 use crate::inventory::raw::{RawHost, RawRole};
 use crate::inventory::rules;
-use crate::inventory::yaml::{At, Entries};
+use crate::inventory::yaml::{At, Entries, Given};
 
-use super::check::Check;
+use super::check::{Check, INVENTORY};
 use super::ssh;
 
 type RawHosts = At<Entries<RawHost>>;
 
 /// The hosts, each with defaults and its own ssh settings.
 pub fn build(check: &mut Check, raw: &RawHosts, global: &Ssh) -> IndexMap<String, Host> {
-    check.missing(raw, "hosts", "the inventory", Span::default());
+    check.missing(raw, "hosts", INVENTORY, Span::default());
     let mut hosts = IndexMap::new();
     let mut addresses: HashMap<IpAddr, (String, Span)> = HashMap::new();
     for (key, entry) in entries(raw) {
@@ -270,6 +270,17 @@ fn check_primary(check: &mut Check, raw: &RawHosts, hosts: &mut IndexMap<String,
 
 /// Every part of the stack must live somewhere.
 fn check_cover(check: &mut Check, raw: &RawHosts, hosts: &IndexMap<String, Host>) {
+    // What was written wrongly may have been the missing role; that was reported.
+    let unreadable = entries(raw).iter().any(|(_, host)| {
+        let roles = host.value.as_ref().map(|h| &h.roles);
+        let items = roles.and_then(|r| r.value.as_deref()).unwrap_or_default();
+        host.given == Given::Wrong
+            || roles.is_some_and(|r| r.given == Given::Wrong)
+            || items.iter().any(|item| item.given == Given::Wrong)
+    });
+    if unreadable {
+        return;
+    }
     for (role, what) in [
         (HostRole::App, "no host serves the application"),
         (HostRole::Db, "no host has the database"),
@@ -317,7 +328,8 @@ pub fn vips(
         let span = known(raw_hosts, &host.name)
             .0
             .map_or(raw_hosts.span, |h| h.address.span);
-        places.insert(host.address, (format!("host `{}`", host.name), span));
+        let owner = format!("host `{}`", host.name);
+        places.entry(host.address).or_insert((owner, span));
     }
     let carried = hosts.values().any(|h| h.roles.contains(&HostRole::Lb)) || hosts.values().any(|h| h.standby);
     for (key, value) in raw.value.as_ref().map_or(&[][..], |entries| entries.0.as_slice()) {

@@ -20,19 +20,13 @@ use super::raw::RawInventory;
 use super::rules;
 use super::yaml::At;
 
-use check::Check;
+use check::{Check, INVENTORY};
 
 /// Builds the inventory; the caller decides by the severities whether it may be used.
 pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory, Vec<Diagnostic>) {
     let base = path.parent().unwrap_or(Path::new("/"));
     let mut check = Check::new(base);
-    let cluster = check.required(
-        &raw.cluster,
-        "cluster",
-        "the inventory",
-        Span::default(),
-        rules::cluster,
-    );
+    let cluster = check.required(&raw.cluster, "cluster", INVENTORY, Span::default(), rules::cluster);
     let (ssh, become_password) = ssh::global(&mut check, &raw.ssh);
     let hosts = hosts::build(&mut check, &raw.hosts, &ssh);
     let vip = hosts::vips(&mut check, &raw.vip, &hosts, &raw.hosts);

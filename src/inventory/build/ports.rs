@@ -36,7 +36,11 @@ pub fn check(check: &mut Check, inventory: &Inventory, raw: &RawInventory) {
                         diagnostic = diagnostic.at(span, used.by);
                     }
                 }
-                check.report(diagnostic.help("give one of them another port"));
+                let defaults: Vec<&str> = [one, other].iter().filter(|u| u.span.is_none()).map(|u| u.by).collect();
+                check.report(diagnostic.help(match defaults.as_slice() {
+                    [by] => format!("give one of them another port; {} is the default of {by}", one.port),
+                    _ => "give one of them another port".to_owned(),
+                }));
             }
         }
     }
@@ -49,7 +53,15 @@ fn used(inventory: &Inventory, raw: &RawInventory, host: &Host) -> Vec<Used> {
         list.push(Used { port, by, span });
     };
     let raw_app = raw.app.value.as_ref();
-    add("sshd", host.ssh.port, raw.ssh.value.as_ref().map(|s| &s.port));
+    let hosts = raw.hosts.value.as_ref().map_or(&[][..], |hosts| hosts.0.as_slice());
+    let own = hosts.iter().find(|(key, _)| key.value.as_ref() == Some(&host.name));
+    let own_ssh = own.and_then(|(_, host)| host.value.as_ref()?.ssh.value.as_ref());
+    let ssh_port = own_ssh.map(|ssh| &ssh.port).filter(|port| !port.is_missing());
+    add(
+        "sshd",
+        host.ssh.port,
+        ssh_port.or(raw.ssh.value.as_ref().map(|s| &s.port)),
+    );
     if host.roles.contains(&HostRole::Lb) || host.roles.contains(&HostRole::App) {
         let nginx = raw.nginx.value.as_ref();
         add("nginx (http)", inventory.nginx.http_port, nginx.map(|n| &n.http_port));

@@ -8,11 +8,11 @@ use crate::inventory::raw::{List, RawSite, RawTls, RawTlsWord};
 use crate::inventory::yaml::{At, Either};
 use crate::inventory::{rules, suggest};
 
-use super::check::{Check, Seen};
+use super::check::{Check, INVENTORY, Seen};
 
 /// The sites, each with its own TLS or the inventory's.
 pub fn build(check: &mut Check, raw: &List<RawSite>, inventory_tls: &At<RawTls>, app: &App) -> Vec<Site> {
-    check.missing(raw, "sites", "the inventory", Span::default());
+    check.missing(raw, "sites", INVENTORY, Span::default());
     if raw.value.as_ref().is_some_and(Vec::is_empty) {
         check.report(Diagnostic::new("inventory::missing", "there are no sites").at(raw.span, "name at least one"));
     }

@@ -102,7 +102,8 @@ impl<'a> Reader<'a> {
             Value::Scalar { text, plain: true } => match scalar::resolve(text) {
                 Plain::Null => "nothing",
                 Plain::Bool(_) => "true/false",
-                Plain::Unsigned(_) | Plain::Signed(_) | Plain::Float(_) => "a number",
+                Plain::Unsigned(_) | Plain::Signed(_) => "a number",
+                Plain::Float(_) => "a fraction",
                 Plain::Text(_) => "text",
             },
             Value::Scalar { .. } => "text",
@@ -138,7 +139,8 @@ impl<'a> Reader<'a> {
             "inventory::tag",
             format!("the tag `{tag}` is not possible here"),
             self.node.span,
-        );
+        )
+        .label("not with this tag");
         Err(match tag.as_str() {
             "!secret" => problem.help("`!secret` goes with passwords: a site's admin_password, ssh.become.password"),
             _ => problem.help("the one tag of inventories is `!secret`"),
@@ -157,16 +159,20 @@ impl<'a> Reader<'a> {
 
     fn number<N: std::str::FromStr>(self, low: &dyn fmt::Display, high: &dyn fmt::Display) -> Result<N, Problem> {
         self.enter()?;
-        let expected = format!("a whole number from {low} to {high}");
+        let expected = "a whole number";
         match &self.node.value {
             Value::Scalar { text, plain: true } if scalar::is_integer(text) => text.parse().map_err(|_| {
-                Problem::new("inventory::number", format!("{text} is not {expected}"), self.node.span)
-                    .label("out of range")
+                Problem::new(
+                    "inventory::number",
+                    format!("{text} is not from {low} to {high}"),
+                    self.node.span,
+                )
+                .label("out of range")
             }),
             Value::Scalar { text, plain: false } if scalar::is_integer(text) => {
-                Err(self.wrong(&expected).help("remove the quotes"))
+                Err(self.wrong(expected).help("remove the quotes"))
             }
-            _ => Err(self.wrong(&expected)),
+            _ => Err(self.wrong(expected)),
         }
     }
 }

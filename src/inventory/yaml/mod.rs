@@ -9,6 +9,8 @@ mod field;
 mod scalar;
 mod tree;
 
+pub use scalar::forbidden;
+
 pub use field::{At, Either, Entries, Given, SecretText};
 
 use serde::de::DeserializeOwned;

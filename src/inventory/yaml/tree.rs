@@ -102,11 +102,7 @@ pub fn build(text: &str, errors: &mut Vec<Diagnostic>) -> Option<Rc<Node>> {
     }
     if builder.root.is_none() {
         let empty = Diagnostic::new("inventory::empty", "the file is empty");
-        builder.errors.push(
-            empty
-                .at(Span::default(), "")
-                .help("`hactl init` writes a first inventory"),
-        );
+        builder.errors.push(empty.help("`hactl init` writes a first inventory"));
     }
     builder.root
 }
@@ -118,13 +114,18 @@ fn syntax(text: &str, error: &ScanError) -> Diagnostic {
         .and_then(|rest| rest.chars().next())
         .map_or(0, char::len_utf8);
     let code = "inventory::syntax";
-    let message = error.info();
+    let message: String = error
+        .info()
+        .chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect();
     if message.contains("nesting") || message.contains("recursion") {
         return Diagnostic::new(code, format!("more than {MAX_DEPTH} levels of nesting"))
             .at(Span { start, len }, "here");
     }
     let diagnostic = Diagnostic::new(code, format!("this is no YAML: {message}")).at(Span { start, len }, "here");
-    if text.get(start..).is_some_and(|rest| rest.starts_with('\t')) {
+    let line = text[..start].rfind('\n').map_or(0, |i| i + 1);
+    if text[line..].trim_start_matches(' ').starts_with('\t') {
         return diagnostic.help("indent with spaces, never with tabs");
     }
     diagnostic
