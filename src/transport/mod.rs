@@ -3,6 +3,14 @@
 //! A [`Connection`] is what a backend provides (native russh, the system's ssh, this machine, a fake): it opens byte
 //! [`Pipe`]s to a shell command. [`wire`] speaks hactl's framing over such a pipe and is the same for all of them.
 
+pub mod auto;
+mod gate;
+pub mod known_hosts;
+pub mod native;
+pub mod prompt;
+pub mod sshconfig;
+mod trust;
+
 use std::pin::Pin;
 
 use async_trait::async_trait;
