@@ -18,8 +18,16 @@ fn connector(sshd: &Sshd) -> Connector {
 }
 
 fn connector_with(sshd: &Sshd, accept_new_host_keys: bool, prompt: Arc<dyn Prompt>) -> Connector {
-    let sources = Sources { home: sshd.home(), config: None, system_config: sshd.root.path().join("no_ssh_config") };
-    Connector::new(Options { accept_new_host_keys, prompt, sources })
+    let sources = Sources {
+        home: sshd.home(),
+        config: None,
+        system_config: sshd.root.path().join("no_ssh_config"),
+    };
+    Connector::new(Options {
+        accept_new_host_keys,
+        prompt,
+        sources,
+    })
 }
 
 struct Outcome {
@@ -38,11 +46,18 @@ async fn run(connection: &dyn Connection, command: &str, input: &[u8]) -> Result
         let _ = stdin.write_all(input).await;
         let _ = stdin.shutdown().await;
     };
-    let (_, out, err) =
-        tokio::join!(write, pipe.stdout.read_to_end(&mut stdout), pipe.stderr.read_to_end(&mut stderr));
+    let (_, out, err) = tokio::join!(
+        write,
+        pipe.stdout.read_to_end(&mut stdout),
+        pipe.stderr.read_to_end(&mut stderr)
+    );
     out.unwrap();
     err.unwrap();
-    Ok(Outcome { stdout, stderr, exit: pipe.exit.await })
+    Ok(Outcome {
+        stdout,
+        stderr,
+        exit: pipe.exit.await,
+    })
 }
 
 async fn hello(connector: &Connector, host: &Host) -> Result<(), TransportError> {

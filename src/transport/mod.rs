@@ -7,6 +7,7 @@ pub mod auto;
 mod gate;
 pub mod known_hosts;
 pub mod native;
+mod openssh;
 pub mod prompt;
 pub mod sshconfig;
 mod trust;

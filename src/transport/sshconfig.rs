@@ -5,12 +5,15 @@
 //! what distributions ship (`Host *`, `SendEnv`, `HashKnownHosts`, `GSSAPIAuthentication`, an `Include` of a folder
 //! without files), ssh's defaults are known without asking.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 
 use super::TransportError;
 
@@ -247,6 +250,45 @@ impl Sources {
             .filter(|piece| *piece != "none")
             .map(|piece| self.expand(piece))
             .collect()
+    }
+}
+
+type Slot = Arc<OnceCell<Result<Arc<Effective>, TransportError>>>;
+
+/// The settings of a run's hosts, each asked once.
+pub struct Settings {
+    sources: Sources,
+    asked: Mutex<HashMap<(String, String, Option<u16>), Slot>>,
+}
+
+impl Settings {
+    /// Nothing asked yet.
+    pub fn new(sources: Sources) -> Self {
+        Settings {
+            sources,
+            asked: Mutex::default(),
+        }
+    }
+
+    /// Where they come from.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// See [`Sources::effective`].
+    ///
+    /// # Errors
+    /// Those of [`Sources::effective`].
+    pub async fn get(&self, user: &str, address: &str, port: Option<u16>) -> Result<Arc<Effective>, TransportError> {
+        let slot = {
+            let mut asked = self.asked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            asked
+                .entry((user.to_owned(), address.to_owned(), port))
+                .or_default()
+                .clone()
+        };
+        let ask = || async { self.sources.effective(user, address, port).await.map(Arc::new) };
+        slot.get_or_init(ask).await.clone()
     }
 }
 

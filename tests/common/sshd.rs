@@ -32,7 +32,10 @@ impl Sshd {
 
     /// Starts one with host keys of these types.
     pub fn with_host_keys(types: &[&str], extra: &str) -> Self {
-        let root = tempfile::Builder::new().prefix("sshd-").tempdir().expect("a temporary folder");
+        let root = tempfile::Builder::new()
+            .prefix("sshd-")
+            .tempdir()
+            .expect("a temporary folder");
         for kind in types {
             keygen(&root.path().join(format!("host_{kind}")), kind, "");
         }
@@ -50,12 +53,18 @@ impl Sshd {
                 return Sshd { root, port, child };
             }
         }
-        panic!("sshd does not start: {}", fs::read_to_string(root.path().join("log")).unwrap_or_default());
+        panic!(
+            "sshd does not start: {}",
+            fs::read_to_string(root.path().join("log")).unwrap_or_default()
+        );
     }
 
     fn spawn(root: &Path, port: u16, types: &[&str], extra: &str) -> Child {
         let dir = root.display();
-        let keys: String = types.iter().map(|kind| format!("HostKey {dir}/host_{kind}\n")).collect();
+        let keys: String = types
+            .iter()
+            .map(|kind| format!("HostKey {dir}/host_{kind}\n"))
+            .collect();
         let config = format!(
             "{extra}\nListenAddress 127.0.0.1\nPort {port}\n{keys}AuthorizedKeysFile {dir}/authorized_keys\n\
              PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
@@ -134,7 +143,10 @@ impl Sshd {
     /// Ends the processes that serve connections, as a power cut would.
     pub fn cut(&self) {
         let pid = self.child.id().to_string();
-        let status = Command::new("pkill").args(["-KILL", "-P", &pid]).status().expect("pkill");
+        let status = Command::new("pkill")
+            .args(["-KILL", "-P", &pid])
+            .status()
+            .expect("pkill");
         assert!(status.success(), "there was a connection to cut");
     }
 }

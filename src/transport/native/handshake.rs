@@ -16,6 +16,7 @@ use super::quickack::QuickAck;
 use crate::quote::terminal;
 use crate::transport::TransportError;
 use crate::transport::gate::Attempt;
+use crate::transport::openssh::UNREACHABLE;
 use crate::transport::trust::HostKeys;
 
 /// Seconds without a word from the host after which it is asked for one.
@@ -93,7 +94,7 @@ impl Deadline {
             let seconds = target.timeout.as_secs();
             target
                 .error(format!("no answer within {seconds} s while {doing}"))
-                .hint("is the host up, and does a firewall drop its packets? `ssh.connect_timeout` changes the time")
+                .hint(UNREACHABLE)
         })
     }
 

@@ -8,10 +8,12 @@ use russh::{ChannelOpenFailure, ChannelStream};
 use tokio::sync::OnceCell;
 
 use super::handshake::{Client, Deadline, Target};
+use crate::inventory::Host;
 use crate::transport::TransportError;
+use crate::transport::sshconfig::Effective;
 
 /// A jump host as the inventory or ssh's configuration names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Spec {
     /// Login user, if named.
     pub user: Option<String>,
@@ -22,6 +24,11 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// The login user, empty when none was named.
+    pub fn user(&self) -> &str {
+        self.user.as_deref().unwrap_or_default()
+    }
+
     /// Reads `[ssh://][user@]host[:port]`; an IPv6 address stands in brackets where a port follows.
     ///
     /// # Errors
@@ -65,12 +72,40 @@ impl Spec {
     }
 }
 
+/// The jump host of a host: the inventory's, where the login user is the host's unless named, or that of ssh's
+/// configuration, where ssh's own rules hold.
+///
+/// # Errors
+/// It is malformed.
+pub fn of(host: &Host, settings: &Effective) -> Result<Option<Spec>, String> {
+    match (&host.ssh.jump, &settings.jump) {
+        (Some(jump), _) => {
+            let spec = Spec::parse(jump)?;
+            let user = spec.user.or_else(|| Some(host.ssh.user.clone()));
+            Ok(Some(Spec { user, ..spec }))
+        }
+        (None, Some(jump)) => Spec::parse(jump).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// What the way to a jump host needs and native lacks.
+pub fn lacking(settings: &Effective) -> Option<String> {
+    match (&settings.beyond_native, &settings.jump) {
+        (Some(reason), _) => Some(format!("jump host: {reason}")),
+        (None, Some(jump)) => Some(format!(
+            "the jump host is reached by way of {jump}, and native knows one jump only"
+        )),
+        (None, None) => None,
+    }
+}
+
 type Shared = Arc<OnceCell<Result<Arc<Handle<Client>>, TransportError>>>;
 
 /// The jump hosts of a run.
 #[derive(Default)]
 pub struct Jumps {
-    shared: Mutex<HashMap<String, Shared>>,
+    shared: Mutex<HashMap<Spec, Shared>>,
 }
 
 impl Jumps {
@@ -79,13 +114,13 @@ impl Jumps {
     ///
     /// # Errors
     /// That of `connect`.
-    pub async fn get<F>(&self, jump: &str, connect: impl FnOnce() -> F) -> Result<Arc<Handle<Client>>, TransportError>
+    pub async fn get<F>(&self, jump: &Spec, connect: impl FnOnce() -> F) -> Result<Arc<Handle<Client>>, TransportError>
     where
         F: Future<Output = Result<Handle<Client>, TransportError>>,
     {
         let cell = {
             let mut shared = self.lock();
-            let cell = shared.entry(jump.to_owned()).or_default();
+            let cell = shared.entry(jump.clone()).or_default();
             if matches!(cell.get(), Some(Ok(handle)) if handle.is_closed()) {
                 *cell = Shared::default();
             }
@@ -104,7 +139,7 @@ impl Jumps {
         result
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Shared>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Spec, Shared>> {
         self.shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

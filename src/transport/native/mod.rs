@@ -2,7 +2,7 @@
 
 mod auth;
 mod handshake;
-mod jump;
+pub(crate) mod jump;
 pub(crate) mod keys;
 mod pump;
 mod queue;
@@ -23,7 +23,7 @@ use self::jump::Jumps;
 use self::keys::KeyRing;
 use super::gate::{Attempt, Gate};
 use super::prompt::Prompt;
-use super::sshconfig::{Effective, Sources};
+use super::sshconfig::{Effective, Settings};
 use super::trust::{Files, HostKeys, unreadable};
 use super::{Connection, Pipe, TransportError};
 use crate::inventory::Host;
@@ -33,7 +33,7 @@ pub struct Native {
     ring: KeyRing,
     gate: Arc<Gate>,
     jumps: Jumps,
-    sources: Arc<Sources>,
+    settings: Arc<Settings>,
     accept_new: bool,
 }
 
@@ -82,12 +82,12 @@ fn prepend(file: &PathBuf, others: &[PathBuf]) -> Vec<PathBuf> {
 
 impl Native {
     /// `accept_new`: unknown hosts are accepted and filed.
-    pub fn new(prompt: Arc<dyn Prompt>, gate: Arc<Gate>, sources: Arc<Sources>, accept_new: bool) -> Self {
+    pub fn new(prompt: Arc<dyn Prompt>, gate: Arc<Gate>, settings: Arc<Settings>, accept_new: bool) -> Self {
         Native {
             ring: KeyRing::new(prompt),
             gate,
             jumps: Jumps::default(),
-            sources,
+            settings,
             accept_new,
         }
     }
@@ -98,11 +98,11 @@ impl Native {
     /// Stage `Connect`.
     pub async fn connect(&self, host: &Host, config: &Effective) -> Result<Box<dyn Connection>, TransportError> {
         let plan = Plan::new(host.name.clone(), config, host);
-        let jump = host.ssh.jump.as_ref().or(config.jump.as_ref());
+        let jump = jump::of(host, config).map_err(|why| TransportError::connect(format!("{}: {why}", host.name)))?;
         let handle = match jump {
             None => self.direct(&plan).await?,
             Some(jump) => {
-                let bastion = self.bastion(jump, host).await?;
+                let bastion = self.bastion(&jump, host).await?;
                 self.pass(&plan, || async {
                     // A bastion that died since is the run's second chance, not this attempt's.
                     let mut deadline = Deadline::after(plan.target.timeout);
@@ -121,27 +121,16 @@ impl Native {
     }
 
     /// The shared connection to a jump host.
-    async fn bastion(&self, jump: &str, host: &Host) -> Result<Arc<Handle<Client>>, TransportError> {
+    async fn bastion(&self, jump: &jump::Spec, host: &Host) -> Result<Arc<Handle<Client>>, TransportError> {
         self.jumps
             .get(jump, || async {
-                let spec = jump::Spec::parse(jump).map_err(TransportError::connect)?;
-                let user = spec.user.as_deref().unwrap_or_default();
-                let mut config = self.sources.effective(user, &spec.host, spec.port).await?;
-                if config.user.is_empty() {
-                    config.user = host.ssh.user.clone();
+                let label = format!("jump host {}", crate::quote::terminal(&jump.host));
+                let settings = self.settings.get(jump.user(), &jump.host, jump.port).await?;
+                if let Some(reason) = jump::lacking(&settings) {
+                    return Err(TransportError::connect(format!("{label}: {reason}"))
+                        .hint("set `ssh: { transport: auto }`, which takes the system's ssh for this host"));
                 }
-                let label = format!("jump host {}", crate::quote::terminal(&spec.host));
-                if let Some(reason) = &config.beyond_native {
-                    return Err(TransportError::connect(format!(
-                        "{label}: the native transport cannot reach it: {reason}"
-                    ))
-                    .hint("set `ssh: { transport: openssh }`"));
-                }
-                if config.jump.is_some() {
-                    return Err(TransportError::connect(format!("{label}: it needs a jump host itself"))
-                        .hint("set `ssh: { transport: openssh }`: native knows one jump only"));
-                }
-                self.direct(&Plan::new(label, &config, host)).await
+                self.direct(&Plan::new(label, &settings, host)).await
             })
             .await
     }
