@@ -234,6 +234,8 @@ impl Session {
     /// that it holds.
     pub async fn close(mut self, settled: bool) {
         let _ = self.pipe.stdin.shutdown().await;
+        // For a pipe to a local process only dropping it is end of file.
+        drop(std::mem::replace(&mut self.pipe.stdin, Box::pin(tokio::io::sink())));
         if settled {
             let _ = tokio::time::timeout(Duration::from_secs(5), &mut self.pipe.exit).await;
         }
@@ -269,6 +271,7 @@ impl Aside {
                 pipe.stdin.write_all(line.as_bytes()).await.ok();
             }
             pipe.stdin.shutdown().await.ok();
+            drop(pipe.stdin);
             pipe.exit.await;
             Ok(())
         };
