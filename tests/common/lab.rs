@@ -10,7 +10,13 @@ use hactl::lab::{DownOptions, Fleet, FleetHost, Lab, LabEvent, UpOptions, UpSumm
 pub struct TestLab {
     pub lab: Lab,
     pub fleet: Fleet,
-    keys: tempfile::TempDir,
+    keys: Keys,
+}
+
+/// Where the keys are: a folder of the test, or one that a test and the process it kills share.
+enum Keys {
+    Own(tempfile::TempDir),
+    Shared(PathBuf),
 }
 
 /// Prints what the lab does; libtest shows it when the test fails.
@@ -26,26 +32,31 @@ impl TestLab {
 
     /// As [`TestLab::new`] with another login.
     pub fn with_user(name: &str, subnet: u8, count: u8, user: &str) -> TestLab {
-        let keys = tempfile::tempdir().expect("a temporary folder");
+        let test = Self::make(Lab::named(name), name, subnet, count, user, Keys::Own(folder()));
+        // What an earlier run of the test that was killed left.
+        test.take_down();
+        test
+    }
+
+    /// One that another process works on too; it takes nothing down at its start.
+    pub fn shared(lab: Lab, name: &str, subnet: u8, count: u8, keys: &Path) -> TestLab {
+        Self::make(lab, name, subnet, count, "root", Keys::Shared(keys.to_owned()))
+    }
+
+    fn make(lab: Lab, name: &str, subnet: u8, count: u8, user: &str, keys: Keys) -> TestLab {
+        let path = keys.path();
         let hosts = (1..=count)
             .map(|n| FleetHost {
                 name: format!("h{n}"),
                 address: [10, 77, subnet, 10 + n].into(),
                 user: user.into(),
                 port: 22,
-                identity_file: Some(keys.path().join("id")),
-                known_hosts: Some(keys.path().join("known_hosts")),
+                identity_file: Some(path.join("id")),
+                known_hosts: Some(path.join("known_hosts")),
             })
             .collect();
         let fleet = Fleet::new(name.into(), hosts).expect("a fleet");
-        let test = TestLab {
-            lab: Lab::named(name),
-            fleet,
-            keys,
-        };
-        // What an earlier run of the test that was killed left.
-        test.take_down();
-        test
+        TestLab { lab, fleet, keys }
     }
 
     pub fn up(&self) -> UpSummary {
@@ -108,9 +119,88 @@ impl TestLab {
 
 impl Drop for TestLab {
     fn drop(&mut self) {
-        if let Err(e) = self.lab.down(&DownOptions::default(), &tell) {
-            eprintln!("{e}");
+        match self.lab.down(&DownOptions::default(), &tell) {
+            Ok(()) | Err(hactl::lab::LabError::NoLab { .. }) => {}
+            Err(e) => eprintln!("{e}"),
         }
+    }
+}
+
+impl Keys {
+    fn path(&self) -> &Path {
+        match self {
+            Keys::Own(folder) => folder.path(),
+            Keys::Shared(path) => path,
+        }
+    }
+}
+
+/// A temporary folder.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+/// Output of a program of this machine that must succeed.
+pub fn machine(argv: &[&str]) -> String {
+    let out = Command::new(argv[0])
+        .args(&argv[1..])
+        .output()
+        .expect("the program runs");
+    assert!(
+        out.status.success(),
+        "{argv:?}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+impl TestLab {
+    /// Everything on this machine that bears a mark of this lab, by kind.
+    pub fn traces(&self) -> Vec<(&'static str, Vec<String>)> {
+        let ports: Vec<String> = self
+            .fleet
+            .hosts
+            .iter()
+            .map(|h| format!("h{:08x}", u32::from(h.address)))
+            .collect();
+        let bridge = format!("hl-{}", self.fleet.name);
+        let net = self.fleet.subnet.to_string();
+        let folder = format!("/labs/{}", self.fleet.name);
+        let having = |text: &str, marks: &[&str]| -> Vec<String> {
+            text.lines()
+                .filter(|line| marks.iter().any(|mark| line.contains(mark)))
+                .map(str::to_owned)
+                .collect()
+        };
+        let mut link_marks: Vec<&str> = ports.iter().map(String::as_str).collect();
+        link_marks.push(&bridge);
+        let mut processes = Vec::new();
+        let mut groups = Vec::new();
+        let mut mounts = having(
+            &std::fs::read_to_string("/proc/self/mountinfo").expect("mounts"),
+            &[&folder],
+        );
+        mounts.extend(having(
+            &machine(&["find", "/run", "/tmp", "-maxdepth", "4", "-path", "*nspawn*"]),
+            &link_marks,
+        ));
+        for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            if line.contains("nspawn") && link_marks.iter().any(|mark| line.contains(mark)) {
+                let group = std::fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+                groups.extend(having(&group, &["/hactl-lab/"]));
+                processes.push(line);
+            }
+        }
+        vec![
+            ("links", having(&machine(&["ip", "-o", "link"]), &link_marks)),
+            ("rules", having(&machine(&["nft", "list", "ruleset"]), &[&net])),
+            ("routes", having(&machine(&["ip", "route"]), &[&net])),
+            ("processes", processes),
+            ("groups", groups),
+            ("mounts and notes", mounts),
+        ]
     }
 }
 
