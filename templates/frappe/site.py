@@ -26,6 +26,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import traceback
 
 import frappe
 import frappe.installer
@@ -61,6 +62,10 @@ def main():
     # Frappe's installer leaves by sys.exit() in places; that must not pass for success.
     except SystemExit as error:
         say(event="failed", reason=f"the installer exited with status {error.code}")
+        return 1
+    except Exception as error:
+        traceback.print_exc()
+        say(event="failed", reason=f"{type(error).__name__}: {error}")
         return 1
     return 0
 
@@ -225,10 +230,10 @@ def leave_user_and_database_alone():
 
     setup_db.get_root_connection = lambda *_: NoRoot()
     DbManager.get_database_list = lambda *_: []
-    for step in ("create_user", "delete_user", "create_database", "drop_database"):
-        setattr(DbManager, step, lambda *_, **__: None)
-    for step in ("grant_all_privileges", "flush_privileges"):
-        setattr(DbManager, step, lambda *_, **__: None)
+    for thing in ("user", "database"):
+        for verb in ("create", "delete", "drop"):
+            setattr(DbManager, f"{verb}_{thing}", lambda *_, **__: None)
+    DbManager.grant_all_privileges = DbManager.flush_privileges = lambda *_, **__: None
 
 
 def install(app, say):
