@@ -192,14 +192,21 @@ impl Kind for DatabaseUser {
     fn converge(&self, change: &Change, _: &Observed) -> Script {
         let mut script = Script::default();
         if change.action == Action::Check {
-            let questions = script.blob(format!("{};\nSHOW GRANTS FOR {};\n", self.password_query(), self.account()));
+            let questions = script.blob(format!(
+                "{};\nSHOW GRANTS FOR {};\n",
+                self.password_query(),
+                self.account()
+            ));
             let hash = script.blob(Secret::new(format!("{}\n", native_hash(self.password.reveal()))));
             script.line(format!(
                 "mariadb --no-defaults --batch --raw --skip-column-names --force <{questions} >\"$R/user\" 2>/dev/null"
             ));
             let mut test = format!("grep -qxF -f {hash} \"$R/user\"");
             for grant in &self.grants {
-                test.push_str(&format!(" && grep -qF -e {} \"$R/user\"", sh(&format!("GRANT {grant} TO "))));
+                test.push_str(&format!(
+                    " && grep -qF -e {} \"$R/user\"",
+                    sh(&format!("GRANT {grant} TO "))
+                ));
             }
             script.line(format!("if {test}; then same; fi"));
         }

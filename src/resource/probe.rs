@@ -399,7 +399,10 @@ mod tests {
     fn a_database_that_refuses_is_unknown_not_empty() {
         let mut ask = Ask::default();
         ask.sql("k", "SELECT 1");
-        let seen = read(&ask, &[section(&["sql"], "m\nm !\nERROR 2002 (HY000): Can't connect\n")]);
+        let seen = read(
+            &ask,
+            &[section(&["sql"], "m\nm !\nERROR 2002 (HY000): Can't connect\n")],
+        );
         assert_eq!(seen.sql, Err("ERROR 2002 (HY000): Can't connect".into()));
     }
 
