@@ -25,6 +25,8 @@ fn declare(scope: &mut Scope) -> Result<()> {
     let inventory = scope.inventory();
     let knobs = &inventory.mariadb;
     scope.packages(&["mariadb-server", "mariadb-client"]);
+    // Debian makes it only when its own defaults log to files.
+    scope.directory("/var/log/mysql", "mysql", "adm", 0o2750);
     let alone = !scope.view.runs_app() && !scope.view.has(HostRole::Redis);
     let pool = knobs
         .buffer_pool_mb

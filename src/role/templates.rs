@@ -334,7 +334,7 @@ fn line_map(marked: &str, rendered: &str) -> Vec<u32> {
     let mut map = Vec::new();
     let mut last = 1;
     for line in marked.split_inclusive('\n') {
-        let mut first = None;
+        let (mut first, before) = (None, clean.len());
         for (index, part) in line.split(LINE).enumerate() {
             if index % 2 == 0 {
                 clean.push_str(part);
@@ -343,7 +343,10 @@ fn line_map(marked: &str, rendered: &str) -> Vec<u32> {
             }
         }
         last = first.unwrap_or(last);
-        map.push(last);
+        // A mark behind the last line break has no line of its own.
+        if clean.len() > before {
+            map.push(last);
+        }
     }
     if clean == rendered { map } else { Vec::new() }
 }
