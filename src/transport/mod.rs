@@ -3,6 +3,17 @@
 //! A [`Connection`] is what a backend provides (native russh, the system's ssh, this machine, a fake): it opens byte
 //! [`Pipe`]s to a shell command. [`wire`] speaks hactl's framing over such a pipe and is the same for all of them.
 
+mod gate;
+mod openssh;
+mod trust;
+pub mod auto;
+pub mod known_hosts;
+pub mod local;
+pub mod native;
+pub mod prompt;
+pub mod sshconfig;
+pub mod wire;
+
 use std::pin::Pin;
 
 use async_trait::async_trait;
@@ -100,6 +111,12 @@ pub trait Connection: Send + Sync {
 
     /// What carries this connection: `native`, `openssh`, `local`, `fake`.
     fn backend(&self) -> &'static str;
+
+    /// For backends that connect only with the first command: turns the end of a command that never answered into the
+    /// reason why there is no connection, from what it printed.
+    fn explain(&self, _exit: &Exit, _said: &str) -> Option<TransportError> {
+        None
+    }
 
     /// Ends the connection in an orderly way.
     async fn close(&self);

@@ -1,0 +1,436 @@
+//! hactl's protocol over a [`Pipe`]: requests are shell scripts, answers are bytes between marks.
+//!
+//! The far side is one `sh` that runs [`BOOTSTRAP`]: it reads a header line `hactl TOKEN LENGTH`, that many bytes of script,
+//! evaluates them (a script may read further bytes, its payload, from standard input) and prints the mark `done STATUS`.
+//! A mark is a line that starts with the control character 0x1e and the random token of the request, so no output of a
+//! command can be taken for one by accident. The header of the first request is sent before the far side said anything:
+//! asking costs exactly one round trip on top of the connection.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Connection, Exit, Pipe, TransportError};
+use crate::inventory::{Become, Host};
+use crate::quote::{sh, terminal};
+use crate::secret::Secret;
+
+/// What runs on the host; see the module's text.
+const BOOTSTRAP: &str = include_str!("bootstrap.sh");
+
+/// Most bytes one request may answer.
+const ANSWER_LIMIT: usize = 64 << 20;
+
+/// A piece of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// A mark's words.
+    Mark(Vec<String>),
+    /// Bytes after the last mark.
+    Data(Vec<u8>),
+}
+
+/// A shell on a host.
+pub struct Session {
+    connection: Arc<dyn Connection>,
+    pipe: Pipe,
+    buffer: Vec<u8>,
+    early: Arc<Mutex<Vec<u8>>>,
+    greeted: bool,
+    broken: bool,
+    trips: u32,
+    name: String,
+    elevation: Elevation,
+}
+
+/// How commands on this host become root.
+#[derive(Debug, Clone)]
+pub struct Elevation {
+    command: &'static str,
+    password: Option<Secret>,
+}
+
+impl Elevation {
+    /// For a host; `password` is needed only when its inventory says that sudo asks for one.
+    pub fn of(host: &Host, password: Option<Secret>) -> Self {
+        match host.ssh.become_root {
+            Become::None => Elevation {
+                command: "",
+                password: None,
+            },
+            Become::Sudo => Elevation {
+                command: "sudo -n ",
+                password: None,
+            },
+            // -k: never rely on cached credentials, so that it is known who reads the first line.
+            Become::SudoPassword => Elevation {
+                command: "sudo -k -S -p '' ",
+                password,
+            },
+        }
+    }
+
+    fn wrap(&self, script: &str) -> String {
+        format!("exec {}sh -c {}", self.command, sh(script))
+    }
+}
+
+impl Session {
+    /// Starts the shell. Errors of the far side's start (no sudo, no sh) surface with the first request.
+    pub async fn open(
+        connection: Arc<dyn Connection>,
+        name: &str,
+        elevation: Elevation,
+    ) -> Result<Session, TransportError> {
+        let mut pipe = connection.open(&elevation.wrap(BOOTSTRAP)).await?;
+        if let Some(password) = &elevation.password {
+            let line = zeroize::Zeroizing::new(format!("{}\n", password.reveal()));
+            pipe.stdin
+                .write_all(line.as_bytes())
+                .await
+                .map_err(|error| lost(name, &error))?;
+        }
+        let early = Arc::new(Mutex::new(Vec::new()));
+        let mut stderr = std::mem::replace(&mut pipe.stderr, Box::pin(tokio::io::empty()));
+        let sink = Arc::clone(&early);
+        tokio::spawn(async move {
+            let mut chunk = [0; 1024];
+            while let Ok(n @ 1..) = stderr.read(&mut chunk).await {
+                if let Ok(mut sink) = sink.lock()
+                    && sink.len() < 4096
+                {
+                    sink.extend_from_slice(&chunk[..n]);
+                }
+            }
+        });
+        let name = name.to_owned();
+        Ok(Session {
+            connection,
+            pipe,
+            buffer: Vec::new(),
+            early,
+            greeted: false,
+            broken: false,
+            trips: 0,
+            name,
+            elevation,
+        })
+    }
+
+    /// Requests made so far: each is one round trip.
+    pub fn round_trips(&self) -> u32 {
+        self.trips
+    }
+
+    /// What carries this session.
+    pub fn backend(&self) -> &'static str {
+        self.connection.backend()
+    }
+
+    /// A handle that can run a short command beside the session, e.g. to stop what the session runs.
+    pub fn aside(&self) -> Aside {
+        Aside {
+            connection: Arc::clone(&self.connection),
+            elevation: self.elevation.clone(),
+        }
+    }
+
+    /// Runs `script`, whose standard input is `payload`; pieces of the answer go to `sink` as they come. Gives the script's
+    /// status. When nothing at all arrives for `patience`, the session is given up.
+    ///
+    /// # Errors
+    /// Connection lost, framing broken, answer too large, silence. After an error the session is unusable.
+    pub async fn run(
+        &mut self,
+        script: &str,
+        payload: &[u8],
+        patience: Duration,
+        sink: &mut (dyn FnMut(Piece) + Send),
+    ) -> Result<i32, TransportError> {
+        if self.broken {
+            return Err(TransportError::lost(format!("{}: the session is closed", self.name)));
+        }
+        self.broken = true;
+        self.trips += 1;
+        let token = format!("{:032x}", rand::random::<u128>());
+        let mut request = format!("hactl {token} {}\n{script}", script.len()).into_bytes();
+        request.extend_from_slice(payload);
+
+        let Session {
+            pipe,
+            buffer,
+            greeted,
+            name,
+            ..
+        } = self;
+        let stdin = &mut pipe.stdin;
+        let write = async {
+            stdin.write_all(&request).await?;
+            stdin.flush().await
+        };
+        let mut write = std::pin::pin!(write);
+        let mut written = false;
+        let mut answer = Answer {
+            token: &token,
+            greeted,
+            sink,
+            total: 0,
+        };
+        let mut chunk = vec![0; 64 * 1024];
+        loop {
+            if let Some(status) = answer.take(buffer).map_err(|error| error.named(name))? {
+                self.broken = !written;
+                return Ok(status);
+            }
+            tokio::select! {
+                result = &mut write, if !written => {
+                    written = true;
+                    // A far side that ended first is explained by what it said; read on.
+                    drop(result);
+                }
+                read = pipe.stdout.read(&mut chunk) => match read {
+                    Ok(0) | Err(_) => return Err(self.ended().await),
+                    Ok(n) => buffer.extend_from_slice(&chunk[..n]),
+                },
+                () = tokio::time::sleep(patience) => {
+                    return Err(TransportError::lost(format!("{name}: no answer for {} s", patience.as_secs()))
+                        .hint(format!("look at the host: hactl ssh {name}")));
+                }
+            }
+        }
+    }
+
+    /// The far side is gone: says why as well as can be known.
+    async fn ended(&mut self) -> TransportError {
+        let exit = tokio::time::timeout(Duration::from_secs(3), &mut self.pipe.exit)
+            .await
+            .unwrap_or(Exit::Lost);
+        let mut said = self.early.lock().map(|early| early.clone()).unwrap_or_default();
+        said.extend_from_slice(&self.buffer);
+        let said = terminal(String::from_utf8_lossy(&said).trim());
+        let name = &self.name;
+        if self.greeted {
+            return match exit {
+                Exit::Lost => TransportError::lost(format!("{name}: connection lost")),
+                Exit::Code(code) => TransportError::lost(format!("{name}: the session ended with status {code}")),
+                Exit::Signal(signal) => TransportError::lost(format!("{name}: the session was killed ({signal})")),
+            };
+        }
+        // The system's ssh connects only now: its own failures come out here with status 255.
+        if let Some(error) = self.connection.explain(&exit, &said) {
+            return error;
+        }
+        let error = TransportError::connect(format!("{name}: cannot start a root shell: {said}"));
+        match self.elevation.command {
+            "" => error.hint("the login shell must be able to run `sh`"),
+            _ => error.hint(
+                "sudo must be installed and allow this user to run commands (`become: sudo` without, `become: sudo_password` with a password)",
+            ),
+        }
+    }
+
+    /// Ends the shell and the connection. `settled`: waits (bounded) until the shell is really gone, and with it the lock
+    /// that it holds.
+    pub async fn close(mut self, settled: bool) {
+        let _ = self.pipe.stdin.shutdown().await;
+        // For a pipe to a local process only dropping it is end of file.
+        drop(std::mem::replace(&mut self.pipe.stdin, Box::pin(tokio::io::sink())));
+        if settled {
+            let _ = tokio::time::timeout(Duration::from_secs(5), &mut self.pipe.exit).await;
+        }
+        self.connection.close().await;
+    }
+}
+
+fn lost(name: &str, error: &dyn std::fmt::Display) -> TransportError {
+    TransportError::lost(format!("{name}: connection lost: {error}"))
+}
+
+impl TransportError {
+    fn named(mut self, name: &str) -> Self {
+        self.message = format!("{name}: {}", self.message);
+        self
+    }
+}
+
+/// Runs commands beside a session, on the same connection.
+#[derive(Clone)]
+pub struct Aside {
+    connection: Arc<dyn Connection>,
+    elevation: Elevation,
+}
+
+impl Aside {
+    /// Runs a short script as root; its output does not matter. Bounded in time.
+    pub async fn run(&self, script: &str) -> Result<(), TransportError> {
+        let work = async {
+            let mut pipe = self.connection.open(&self.elevation.wrap(script)).await?;
+            if let Some(password) = &self.elevation.password {
+                let line = zeroize::Zeroizing::new(format!("{}\n", password.reveal()));
+                pipe.stdin.write_all(line.as_bytes()).await.ok();
+            }
+            pipe.stdin.shutdown().await.ok();
+            drop(pipe.stdin);
+            pipe.exit.await;
+            Ok(())
+        };
+        match tokio::time::timeout(Duration::from_secs(10), work).await {
+            Ok(result) => result,
+            Err(_) => Err(TransportError::lost("no answer on a second channel")),
+        }
+    }
+}
+
+/// The reading side of one request.
+struct Answer<'a> {
+    token: &'a str,
+    greeted: &'a mut bool,
+    sink: &'a mut (dyn FnMut(Piece) + Send),
+    total: usize,
+}
+
+impl Answer<'_> {
+    /// Takes what is complete out of `buffer`; the status when the answer is done.
+    fn take(&mut self, buffer: &mut Vec<u8>) -> Result<Option<i32>, TransportError> {
+        if !*self.greeted && !self.greeting(buffer)? {
+            return Ok(None);
+        }
+        let prefix = format!("\n\x1e{} ", self.token).into_bytes();
+        loop {
+            let Some(start) = find(buffer, &prefix) else {
+                // Everything but a possible beginning of a mark can go on its way.
+                let keep = (1..prefix.len())
+                    .rev()
+                    .find(|n| buffer.ends_with(&prefix[..*n]))
+                    .unwrap_or(0);
+                let ready = buffer.len() - keep;
+                self.data(buffer.drain(..ready).collect())?;
+                return Ok(None);
+            };
+            let body = start + prefix.len();
+            let Some(length) = buffer[body..].iter().position(|byte| *byte == b'\n') else {
+                if buffer.len() - body > 64 * 1024 {
+                    return Err(TransportError::protocol("the far side does not end a line"));
+                }
+                return Ok(None);
+            };
+            let words = String::from_utf8_lossy(&buffer[body..body + length]);
+            let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+            let data: Vec<u8> = buffer.drain(..body + length + 1).take(start).collect();
+            self.data(data)?;
+            match words.first().map(String::as_str) {
+                Some("done") => {
+                    let status = words.get(1).and_then(|word| word.parse().ok());
+                    return status
+                        .map(Some)
+                        .ok_or_else(|| TransportError::protocol("the far side gave no status"));
+                }
+                _ => (self.sink)(Piece::Mark(words)),
+            }
+        }
+    }
+
+    /// Skips what a login shell printed before hactl's shell spoke; false when it has not yet.
+    fn greeting(&mut self, buffer: &mut Vec<u8>) -> Result<bool, TransportError> {
+        const HELLO: &[u8] = b"\x1ehactl ";
+        if buffer.len() > 1 << 20 {
+            return Err(TransportError::protocol("the login shell prints without end")
+                .hint("look at what the user's shell start-up files print"));
+        }
+        let Some(start) = find(buffer, HELLO) else {
+            return Ok(false);
+        };
+        let Some(length) = buffer[start..].iter().position(|byte| *byte == b'\n') else {
+            return Ok(false);
+        };
+        let uid = String::from_utf8_lossy(&buffer[start + HELLO.len()..start + length])
+            .trim()
+            .to_owned();
+        buffer.drain(..=start + length);
+        if uid != "0" {
+            return Err(
+                TransportError::connect(format!("the session is not root's (uid {})", terminal(&uid)))
+                    .hint("set `ssh: { become: sudo }` in the inventory, or log in as root"),
+            );
+        }
+        *self.greeted = true;
+        Ok(true)
+    }
+
+    fn data(&mut self, data: Vec<u8>) -> Result<(), TransportError> {
+        self.total += data.len();
+        if self.total > ANSWER_LIMIT {
+            return Err(TransportError::protocol("the answer is larger than 64 MiB"));
+        }
+        if !data.is_empty() {
+            (self.sink)(Piece::Data(data));
+        }
+        Ok(())
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed(chunks: &[&[u8]]) -> (Vec<Piece>, Option<i32>) {
+        let (mut pieces, mut greeted, mut buffer, mut status) = (Vec::new(), false, Vec::new(), None);
+        let mut sink = |piece| pieces.push(piece);
+        let mut answer = Answer {
+            token: "t0",
+            greeted: &mut greeted,
+            sink: &mut sink,
+            total: 0,
+        };
+        for chunk in chunks {
+            buffer.extend_from_slice(chunk);
+            status = status.or(answer.take(&mut buffer).unwrap());
+        }
+        (pieces, status)
+    }
+
+    fn joined(pieces: &[Piece]) -> Vec<(String, String)> {
+        let mut out: Vec<(String, String)> = Vec::new();
+        for piece in pieces {
+            match piece {
+                Piece::Mark(words) => out.push((words.join(" "), String::new())),
+                Piece::Data(data) => {
+                    if out.is_empty() {
+                        out.push((String::new(), String::new()));
+                    }
+                    out.last_mut().unwrap().1 += &String::from_utf8_lossy(data);
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn any_chunking_gives_the_same_answer() {
+        let text: &[u8] =
+            b"motd\n\x1ehactl 0\n\n\x1et0 a 1\nbody\n\x1enot ours\n\n\x1et0 b\nlast without newline\n\x1et0 done 7\n";
+        let whole = feed(&[text]);
+        assert_eq!(whole.1, Some(7));
+        assert_eq!(
+            joined(&whole.0),
+            [
+                ("a 1".into(), "body\n\x1enot ours\n".into()),
+                ("b".into(), "last without newline".into())
+            ]
+        );
+        for size in 1..text.len() {
+            let chunks: Vec<&[u8]> = text.chunks(size).collect();
+            let (pieces, status) = feed(&chunks);
+            assert_eq!(
+                (joined(&pieces), status),
+                (joined(&whole.0), whole.1),
+                "chunks of {size}"
+            );
+        }
+    }
+}
