@@ -1,13 +1,36 @@
 //! What a run says while it runs: typed events on one channel, read by reporters and the journal.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::journal::Recorder;
 use crate::plan::Plan;
 
-/// Where events go.
-pub type Events = mpsc::UnboundedSender<Event>;
+/// Where events go: to the reporter and into the journal on this machine.
+#[derive(Clone)]
+pub struct Events {
+    reporter: mpsc::UnboundedSender<Event>,
+    journal: Option<Arc<Recorder>>,
+}
+
+impl Events {
+    /// Events for a reporter, recorded when there is a journal.
+    pub fn new(reporter: mpsc::UnboundedSender<Event>, journal: Option<Arc<Recorder>>) -> Self {
+        Events { reporter, journal }
+    }
+
+    /// Tells everybody. Never blocks on a reporter.
+    pub fn send(&self, event: Event) {
+        if let Some(journal) = &self.journal {
+            journal.record(&event);
+        }
+        // A reporter that is gone (closed pipe) does not stop a run.
+        let _ = self.reporter.send(event);
+    }
+}
 
 /// One thing that happened. In JSON: one object a line, `event` says which; the last line is `summary`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

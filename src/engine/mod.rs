@@ -1,8 +1,56 @@
 //! Runs an approved plan.
 //!
-//! [`survey`] connects to the hosts, asks each its questions in one round trip and makes the plan; [`execute`] carries an
-//! approved plan out. Everything that happens is an [`Event`]; reporters and the journal only listen.
+//! [`Engine::survey`] connects to the hosts, asks each its questions in one round trip and makes the plan;
+//! [`Engine::execute`] carries an approved plan out. Everything that happens is an [`Event`]; reporters and the journal
+//! only listen.
 
 pub mod event;
+mod execute;
+pub mod interrupt;
+pub mod journal;
+pub mod link;
+mod progress;
+mod request;
+mod survey;
+
+use std::sync::Arc;
 
 pub use event::{Event, Events, HostSummary, StepOutcome, Summary};
+pub use execute::Approved;
+pub use interrupt::{Interrupt, Urgency};
+pub use survey::{HostFailure, Survey, Surveyed};
+
+use crate::inventory::{Host, Inventory};
+use crate::resource::Ask;
+use crate::role::{SecretStore, Templates};
+
+/// Questions of a verb beyond those of the plan, e.g. `status`.
+pub type ExtraQuestions = Box<dyn Fn(&Host) -> Ask + Send + Sync>;
+
+/// One run.
+pub struct Engine {
+    /// What should be.
+    pub inventory: Arc<Inventory>,
+    /// How files are rendered.
+    pub templates: Arc<Templates>,
+    /// Secrets.
+    pub secrets: Arc<dyn SecretStore + Send + Sync>,
+    /// How hosts are reached.
+    pub links: Arc<dyn link::Links>,
+    /// Who listens.
+    pub events: Events,
+    /// Ctrl-C.
+    pub interrupt: Interrupt,
+    /// The run's id ([`journal::run_id`]).
+    pub run: String,
+    /// Who runs it ([`journal::operator`]).
+    pub who: String,
+    /// When it began, RFC 3339.
+    pub since: String,
+    /// What it does, e.g. `apply inventory.yml`; shown to those who find a host locked.
+    pub doing: String,
+    /// Ties plans to the inventory, its secrets and its templates.
+    pub fingerprint: String,
+    /// Asked together with the plan's questions.
+    pub extra_questions: Option<ExtraQuestions>,
+}

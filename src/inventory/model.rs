@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
+use super::diagnostics::{Source, Span};
 use crate::secret::Secret;
 
 /// A whole inventory.
@@ -40,6 +41,12 @@ pub struct Inventory {
     pub secrets: SecretsFile,
     /// The file this came from, absolute; and the folder that relative paths refer to is its parent.
     pub path: PathBuf,
+    /// sudo's password for hosts with [`Become::SudoPassword`]; `None`: asked once. Resolved as `become_password`.
+    pub become_password: Option<SecretRef>,
+    /// The text this came from, for errors that are found later (a secret that does not exist).
+    pub source: Source,
+    /// Where the inventory names a secret, by the name it is resolved under.
+    pub secret_spans: BTreeMap<String, Span>,
 }
 
 /// How to reach a host.

@@ -1,7 +1,7 @@
 //! Making the plan of one host.
 
 use super::{HostPlan, PlannedChange, Step};
-use crate::resource::{Ask, Batch, Change, File, Observed, Resource, Script, Spec, converge_batch};
+use crate::resource::{Ask, Batch, Change, Observed, Resource, Script, Spec, converge_batch};
 
 /// What one host should have, in order.
 #[derive(Debug, Clone)]
@@ -97,14 +97,6 @@ impl<'a> Open<'a> {
             Some(batch) if parts.len() > 1 => converge_batch(batch, &parts),
             _ => script,
         };
-        let sources = members.iter().filter_map(|(resource, _)| match &resource.spec {
-            Spec::File(File {
-                path,
-                source: Some(source),
-                ..
-            }) => Some((path.clone(), source.clone())),
-            _ => None,
-        });
         let deadline = members
             .iter()
             .map(|(resource, _)| resource.spec.kind().deadline())
@@ -115,7 +107,7 @@ impl<'a> Open<'a> {
             role: first.role.to_owned(),
             stage: first.stage,
             deadline: deadline.as_secs().max(1),
-            sources: sources.collect(),
+            resources: members.iter().map(|(resource, _)| (*resource).clone()).collect(),
             changes: members
                 .iter()
                 .map(|(resource, change)| PlannedChange {

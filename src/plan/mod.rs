@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use build::{Desired, build, questions, wants_contents};
 
-use crate::resource::{Change, Script, Source};
+use crate::resource::{Change, Resource, Script};
 
 /// What a run would do, on all hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -53,10 +53,10 @@ pub struct Step {
     #[serde(skip)]
     #[schemars(skip)]
     pub script: Script,
-    /// Where rendered files came from, by path, to explain a daemon's complaint.
+    /// What it is about, in order: explains a daemon's complaint, and is what a modelled host takes up in tests.
     #[serde(skip)]
     #[schemars(skip)]
-    pub sources: Vec<(String, Source)>,
+    pub resources: Vec<Resource>,
 }
 
 /// A change and the resource it is of.

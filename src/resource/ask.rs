@@ -52,6 +52,28 @@ impl Ask {
             && same(&self.tests, &other.tests)
     }
 
+    /// Adds the questions of another set.
+    pub fn extend(&mut self, other: &Ask) {
+        let add = |mine: &mut BTreeSet<String>, theirs: &BTreeSet<String>| mine.extend(theirs.iter().cloned());
+        add(&mut self.paths, &other.paths);
+        add(&mut self.contents, &other.contents);
+        add(&mut self.lines, &other.lines);
+        add(&mut self.packages, &other.packages);
+        add(&mut self.users, &other.users);
+        add(&mut self.groups, &other.groups);
+        add(&mut self.units, &other.units);
+        add(&mut self.loaded, &other.loaded);
+        add(&mut self.sysctls, &other.sysctls);
+        self.programs |= other.programs;
+        self.sql.extend(other.sql.clone());
+        self.tests.extend(other.tests.clone());
+    }
+
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        *self == Ask::default()
+    }
+
     /// Asks about a path.
     pub fn path(&mut self, path: &str) {
         self.paths.insert(path.to_owned());

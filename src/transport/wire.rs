@@ -230,9 +230,15 @@ impl Session {
         }
     }
 
-    /// Ends the shell and the connection.
-    pub async fn close(mut self) {
+    /// Ends the shell and the connection. `settled`: waits (bounded) until the shell is really gone, and with it the lock
+    /// that it holds.
+    pub async fn close(mut self, settled: bool) {
         let _ = self.pipe.stdin.shutdown().await;
+        // For a pipe to a local process only dropping it is end of file.
+        drop(std::mem::replace(&mut self.pipe.stdin, Box::pin(tokio::io::sink())));
+        if settled {
+            let _ = tokio::time::timeout(Duration::from_secs(5), &mut self.pipe.exit).await;
+        }
         self.connection.close().await;
     }
 }
@@ -265,6 +271,7 @@ impl Aside {
                 pipe.stdin.write_all(line.as_bytes()).await.ok();
             }
             pipe.stdin.shutdown().await.ok();
+            drop(pipe.stdin);
             pipe.exit.await;
             Ok(())
         };

@@ -1,0 +1,95 @@
+//! Runs recorded on this machine: `$XDG_STATE_HOME/hactl/runs/CLUSTER/RUN.jsonl`, one event a line, readable by its owner
+//! only. The hosts keep their own record (`/var/lib/hactl/journal/`, see `apply.sh`).
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::Event;
+use crate::error::{Error, Result};
+
+/// Identifies a run: its start (UTC) and four random hex digits, e.g. `20261121T093015Z-7f3a`. Sorts by time.
+pub fn run_id() -> String {
+    let now = jiff::Timestamp::now();
+    format!("{}-{:04x}", now.strftime("%Y%m%dT%H%M%SZ"), rand::random::<u16>())
+}
+
+/// Who runs hactl: `user@machine`, as the hosts' journals and locks will name them.
+pub fn operator() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    let user = user.unwrap_or_else(|_| format!("uid{}", rustix::process::getuid().as_raw()));
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let clean = |text: String| -> String {
+        text.chars()
+            .filter(|c| !c.is_control() && !c.is_whitespace())
+            .take(64)
+            .collect()
+    };
+    format!("{}@{}", clean(user), clean(machine))
+}
+
+/// The folder of a cluster's runs.
+pub fn folder(cluster: &str) -> PathBuf {
+    let state = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let home = || std::env::var_os("HOME").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
+    state
+        .unwrap_or_else(|| home().join(".local/state"))
+        .join("hactl/runs")
+        .join(cluster)
+}
+
+/// Writes one run's record.
+pub struct Recorder {
+    file: Mutex<File>,
+    path: PathBuf,
+}
+
+impl Recorder {
+    /// Starts the record of a run.
+    ///
+    /// # Errors
+    /// When the folder or file cannot be made: a run that cannot be recorded does not start.
+    pub fn start(folder: &Path, run: &str) -> Result<Self> {
+        let path = folder.join(format!("{run}.jsonl"));
+        let problem = |error: std::io::Error| {
+            Error::internal(format!("cannot write the journal {}: {error}", path.display()))
+                .hint("set XDG_STATE_HOME to a folder that can be written")
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(problem)?;
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(problem)?;
+        Ok(Recorder {
+            file: Mutex::new(file),
+            path,
+        })
+    }
+
+    /// Appends an event. A full disk here must not stop a run half-way on the hosts, so failures are dropped.
+    pub fn record(&self, event: &Event) {
+        let mut line = serde_json::json!({ "time": jiff::Timestamp::now().to_string() });
+        if let (Some(line), Ok(serde_json::Value::Object(event))) = (line.as_object_mut(), serde_json::to_value(event))
+        {
+            line.extend(event);
+        }
+        if let Ok(mut file) = self.file.lock() {
+            let _ = writeln!(file, "{line}");
+        }
+    }
+
+    /// Where the record is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}

@@ -1,0 +1,193 @@
+//! Connect to the hosts, ask each one what it has, make the plan. Changes nothing.
+
+use std::time::Instant;
+
+use futures::future::join_all;
+
+use super::link::Link;
+use super::{Engine, Event};
+use crate::error::Kind;
+use crate::inventory::Host;
+use crate::plan::{self, Desired, HostPlan, Plan};
+use crate::resource::{Ask, Facts, Observed};
+use crate::role;
+use crate::transport::{Stage, TransportError};
+
+/// What hosts answered, with their connections still open.
+pub struct Survey {
+    /// The plan for all hosts that answered.
+    pub plan: Plan,
+    /// Those hosts.
+    pub hosts: Vec<Surveyed>,
+    /// The others.
+    pub failures: Vec<HostFailure>,
+}
+
+/// A host that answered.
+pub struct Surveyed {
+    /// Its name.
+    pub name: String,
+    /// What it has.
+    pub seen: Observed,
+    /// What it should have.
+    pub desired: Desired,
+    /// The open connection.
+    pub link: Box<dyn Link>,
+}
+
+/// A host that did not.
+#[derive(Debug, Clone)]
+pub struct HostFailure {
+    /// Its name.
+    pub host: String,
+    /// Decides the exit code.
+    pub kind: Kind,
+    /// What failed and why.
+    pub message: String,
+    /// What to run next.
+    pub hint: Option<String>,
+}
+
+impl HostFailure {
+    fn transport(host: &str, error: &TransportError) -> Self {
+        let kind = if error.stage == Stage::Connect {
+            Kind::Unreachable
+        } else {
+            Kind::HostFailed
+        };
+        HostFailure {
+            host: host.into(),
+            kind,
+            message: error.message.clone(),
+            hint: error.hint.clone(),
+        }
+    }
+
+    fn plain(host: &str, error: crate::error::Error) -> Self {
+        let hint = (!error.hints.is_empty()).then(|| error.hints.join("\n"));
+        HostFailure {
+            host: host.into(),
+            kind: error.kind,
+            message: error.message,
+            hint,
+        }
+    }
+}
+
+impl Engine {
+    /// Surveys the named hosts (all when empty) side by side.
+    pub async fn survey(&self, names: &[String]) -> Survey {
+        let topology = crate::topology::Topology::of(&self.inventory);
+        let views = topology
+            .hosts()
+            .filter(|view| names.is_empty() || names.contains(&view.host.name));
+        let answers = join_all(views.map(|view| self.look(view.host))).await;
+        let mut survey = Survey {
+            plan: self.empty_plan(),
+            hosts: Vec::new(),
+            failures: Vec::new(),
+        };
+        for answer in answers {
+            match answer {
+                Ok((surveyed, plan)) => {
+                    survey.plan.hosts.push(plan);
+                    survey.hosts.push(surveyed);
+                }
+                Err(failure) => {
+                    self.events.send(Event::HostFailed {
+                        host: failure.host.clone(),
+                        kind: failure.kind.word().into(),
+                        message: failure.message.clone(),
+                        hint: failure.hint.clone(),
+                    });
+                    survey.failures.push(failure);
+                }
+            }
+        }
+        self.events.send(Event::Planned {
+            plan: survey.plan.clone(),
+        });
+        survey
+    }
+
+    fn empty_plan(&self) -> Plan {
+        Plan {
+            version: env!("CARGO_PKG_VERSION").into(),
+            cluster: self.inventory.cluster.clone(),
+            fingerprint: self.fingerprint.clone(),
+            hosts: Vec::new(),
+        }
+    }
+
+    async fn look(&self, host: &Host) -> Result<(Surveyed, HostPlan), HostFailure> {
+        let failed = |error: TransportError| HostFailure::transport(&host.name, &error);
+        let started = Instant::now();
+        // What to ask hardly depends on the host's facts, so it is worked out while the connection is being made.
+        let connecting = self.links.link(host);
+        let (assumed, link) = futures::join!(async { self.desired(host, &Facts::assumed()) }, connecting);
+        let assumed = assumed?;
+        let mut link = link.map_err(failed)?;
+        self.events.send(Event::HostConnected {
+            host: host.name.clone(),
+            backend: link.backend().into(),
+            ms: millis(started),
+        });
+        let asked = Instant::now();
+        let mut ask = plan::questions(&assumed);
+        ask.extend(&self.also_ask(host));
+        let mut seen = link.ask(&ask).await.map_err(failed)?;
+        let desired = self.desired(host, &seen.facts)?;
+        // Facts can add questions (another package name on another release), and a diff needs what is there now.
+        let mut more = plan::questions(&desired);
+        let covered = more.is_covered_by(&ask);
+        if covered {
+            more = Ask::default();
+        }
+        more.extend(&plan::wants_contents(&desired, &seen));
+        if !more.is_empty() {
+            let later = link.ask(&more).await.map_err(failed)?;
+            seen.merge(later);
+        }
+        let plan = plan::build(&desired, &seen);
+        self.events.send(Event::HostProbed {
+            host: host.name.clone(),
+            resources: plan.resources,
+            changes: plan.changes(),
+            ms: millis(asked),
+        });
+        Ok((
+            Surveyed {
+                name: host.name.clone(),
+                seen,
+                desired,
+                link,
+            },
+            plan,
+        ))
+    }
+
+    fn desired(&self, host: &Host, facts: &Facts) -> Result<Desired, HostFailure> {
+        let topology = crate::topology::Topology::of(&self.inventory);
+        let view = crate::topology::HostView { topology, host };
+        role::desired(view, facts, &self.templates, self.secrets.as_ref())
+            .map_err(|error| HostFailure::plain(&host.name, error))
+    }
+
+    fn also_ask(&self, host: &Host) -> Ask {
+        self.extra_questions
+            .as_ref()
+            .map(|questions| questions(host))
+            .unwrap_or_default()
+    }
+}
+
+impl Survey {
+    /// Closes all connections.
+    pub async fn close(self) {
+        join_all(self.hosts.into_iter().map(|host| host.link.close())).await;
+    }
+}
+
+pub(super) fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

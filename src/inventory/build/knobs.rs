@@ -1,0 +1,109 @@
+//! Database, Redis, web server, operating system.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use crate::inventory::diagnostics::Diagnostic;
+use crate::inventory::model::{Host, HostRole, MariaDb, Nginx, Redis, System};
+use crate::inventory::raw::{RawMariaDb, RawNginx, RawRedis, RawSystem};
+use crate::inventory::rules;
+use crate::inventory::yaml::At;
+
+use super::check::Check;
+
+/// `mariadb`.
+pub fn mariadb(check: &mut Check, raw: &At<RawMariaDb>) -> MariaDb {
+    let empty = RawMariaDb::default();
+    let raw = raw.value.as_ref().unwrap_or(&empty);
+    let mut settings = BTreeMap::new();
+    if let Some((given, span)) = raw.settings.get() {
+        for (name, value) in given {
+            if let Err(why) = rules::mariadb_setting(name) {
+                check.refuse(name, &why, span);
+            }
+            // These lines go into an option file, where text has no escapes for line breaks.
+            let plain = match value {
+                Value::String(text) => !text.contains(['\n', '\t']),
+                Value::Bool(_) | Value::Number(_) => true,
+                Value::Null | Value::Array(_) | Value::Object(_) => false,
+            };
+            if !plain {
+                let message = format!("`{name}` must be text on one line, a number, or true/false");
+                check.report(Diagnostic::new("inventory::value", message).at(span, "in these settings"));
+            }
+            settings.insert(name.clone(), value.clone());
+        }
+    }
+    MariaDb {
+        port: check.port(&raw.port, 3306),
+        buffer_pool_mb: check.optional(&raw.buffer_pool_mb, 16, 16_000_000),
+        max_connections: check.number(&raw.max_connections, 200, 10, 100_000),
+        semi_sync: raw.semi_sync.or(true),
+        settings,
+    }
+}
+
+/// `redis`.
+pub fn redis(check: &mut Check, raw: &At<RawRedis>, hosts: &IndexMap<String, Host>) -> Redis {
+    let empty = RawRedis::default();
+    let raw = raw.value.as_ref().unwrap_or(&empty);
+    let sentinels = hosts.values().filter(|h| h.roles.contains(&HostRole::Redis)).count();
+    if let Some((quorum, span)) = raw.quorum.get() {
+        let reachable = u32::try_from(sentinels).unwrap_or(u32::MAX);
+        if *quorum == 0 || *quorum > reachable {
+            check.report(
+                Diagnostic::new(
+                    "inventory::quorum",
+                    format!("{quorum} sentinels can never agree: {sentinels} host(s) have Redis"),
+                )
+                .at(span, format!("1 to {sentinels}"))
+                .help("leave it out for a majority"),
+            );
+        }
+    }
+    Redis {
+        cache_port: check.port(&raw.cache_port, 13000),
+        queue_port: check.port(&raw.queue_port, 11000),
+        cache_maxmemory_mb: check.optional(&raw.cache_maxmemory_mb, 1, 16_000_000),
+        quorum: raw.quorum.value,
+    }
+}
+
+/// `nginx`.
+pub fn nginx(check: &mut Check, raw: &At<RawNginx>) -> Nginx {
+    let empty = RawNginx::default();
+    let raw = raw.value.as_ref().unwrap_or(&empty);
+    Nginx {
+        client_max_body_mb: check.number(&raw.client_max_body_mb, 50, 1, 1_000_000),
+        http_port: check.port(&raw.http_port, 80),
+        https_port: check.port(&raw.https_port, 443),
+    }
+}
+
+/// `system`.
+pub fn system(check: &mut Check, raw: &At<RawSystem>) -> System {
+    let empty = RawSystem::default();
+    let raw = raw.value.as_ref().unwrap_or(&empty);
+    let mut sysctl = BTreeMap::new();
+    for (key, value) in raw
+        .sysctl
+        .value
+        .as_ref()
+        .map_or(&[][..], |entries| entries.0.as_slice())
+    {
+        let Some((name, span)) = key.get() else { continue };
+        if let Err(why) = rules::sysctl(name) {
+            check.refuse(name, &why, span);
+        }
+        check.missing(value, name, "`sysctl`", span);
+        sysctl.insert(name.clone(), value.value.clone().unwrap_or_default());
+    }
+    System {
+        packages: check.texts(&raw.packages, rules::debian_package),
+        sysctl,
+        timezone: check.text(&raw.timezone, rules::timezone),
+        apt_update_max_age_hours: check.number(&raw.apt_update_max_age_hours, 24, 0, 8760),
+    }
+}

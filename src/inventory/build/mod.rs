@@ -1,0 +1,75 @@
+//! Raw structures → [`Inventory`]: defaults filled in, every rule checked, every violation reported.
+//!
+//! Where something is wrong a stand-in value is used and building goes on, so that one run shows all errors; a file
+//! with an error never becomes an inventory.
+
+mod app;
+mod check;
+mod hosts;
+mod knobs;
+mod ports;
+mod sites;
+mod ssh;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::diagnostics::{Diagnostic, Source, Span};
+use super::model::{Inventory, SecretsFile};
+use super::raw::RawInventory;
+use super::rules;
+use super::yaml::At;
+
+use check::{Check, INVENTORY};
+
+/// Builds the inventory; the caller decides by the severities whether it may be used.
+pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory, Vec<Diagnostic>) {
+    let base = path.parent().unwrap_or(Path::new("/"));
+    let mut check = Check::new(base);
+    let cluster = check.required(&raw.cluster, "cluster", INVENTORY, Span::default(), rules::cluster);
+    let (ssh, become_password) = ssh::global(&mut check, &raw.ssh);
+    let hosts = hosts::build(&mut check, &raw.hosts, &ssh);
+    let vip = hosts::vips(&mut check, &raw.vip, &hosts, &raw.hosts);
+    let app = app::build(&mut check, &raw.app);
+    let sites = sites::build(&mut check, &raw.sites, &raw.tls, &app);
+    let mariadb = knobs::mariadb(&mut check, &raw.mariadb);
+    let redis = knobs::redis(&mut check, &raw.redis, &hosts);
+    let nginx = knobs::nginx(&mut check, &raw.nginx);
+    let system = knobs::system(&mut check, &raw.system);
+    let secrets = secrets(&mut check, raw);
+    let mut inventory = Inventory {
+        cluster,
+        ssh,
+        hosts,
+        vip,
+        app,
+        sites,
+        mariadb,
+        redis,
+        nginx,
+        system,
+        templates: check.path(&raw.templates),
+        secrets,
+        path: path.to_owned(),
+        become_password,
+        source: source.clone(),
+        secret_spans: BTreeMap::new(),
+    };
+    hosts::check_workers(&mut check, &inventory, &raw.hosts);
+    ports::check(&mut check, &inventory, raw);
+    inventory.secret_spans = check.secret_spans;
+    (inventory, check.list)
+}
+
+fn secrets(check: &mut Check, raw: &RawInventory) -> SecretsFile {
+    let missing = At::default();
+    let (file, recipients) = match raw.secrets.value.as_ref() {
+        Some(secrets) => {
+            let recipients = check.texts(&secrets.recipients, rules::recipient);
+            (&secrets.file, recipients)
+        }
+        None => (&missing, Vec::new()),
+    };
+    let path = check.path(file).unwrap_or_else(|| check.base.join("secrets.age"));
+    SecretsFile { path, recipients }
+}

@@ -1,0 +1,97 @@
+//! No two services of a host on one port.
+
+use std::collections::HashSet;
+
+use crate::inventory::diagnostics::{Diagnostic, Span};
+use crate::inventory::model::{App, Host, HostRole, Inventory};
+use crate::inventory::raw::{RawApp, RawInventory};
+use crate::inventory::yaml::At;
+
+use super::check::Check;
+
+/// A port in use, by whom, and where it was written (if it was).
+struct Used {
+    port: u16,
+    by: &'static str,
+    span: Option<Span>,
+}
+
+/// Reports each pair that collides once, with the first host where it does.
+pub fn check(check: &mut Check, inventory: &Inventory, raw: &RawInventory) {
+    let mut told = HashSet::new();
+    for host in inventory.hosts.values() {
+        let used = used(inventory, raw, host);
+        for (i, one) in used.iter().enumerate() {
+            for other in &used[i + 1..] {
+                if one.port != other.port || !told.insert((one.by, other.by)) {
+                    continue;
+                }
+                let message = format!(
+                    "{} and {} both use port {} on `{}`",
+                    one.by, other.by, one.port, host.name
+                );
+                let mut diagnostic = Diagnostic::new("inventory::port", message);
+                for used in [one, other] {
+                    if let Some(span) = used.span {
+                        diagnostic = diagnostic.at(span, used.by);
+                    }
+                }
+                let defaults: Vec<&str> = [one, other].iter().filter(|u| u.span.is_none()).map(|u| u.by).collect();
+                check.report(diagnostic.help(match defaults.as_slice() {
+                    [by] => format!("give one of them another port; {} is the default of {by}", one.port),
+                    _ => "give one of them another port".to_owned(),
+                }));
+            }
+        }
+    }
+}
+
+fn used(inventory: &Inventory, raw: &RawInventory, host: &Host) -> Vec<Used> {
+    let mut list = Vec::new();
+    let mut add = |by, port, at: Option<&At<u16>>| {
+        let span = at.and_then(|at| at.get()).map(|(_, span)| span);
+        list.push(Used { port, by, span });
+    };
+    let raw_app = raw.app.value.as_ref();
+    let hosts = raw.hosts.value.as_ref().map_or(&[][..], |hosts| hosts.0.as_slice());
+    let own = hosts.iter().find(|(key, _)| key.value.as_ref() == Some(&host.name));
+    let own_ssh = own.and_then(|(_, host)| host.value.as_ref()?.ssh.value.as_ref());
+    let ssh_port = own_ssh.map(|ssh| &ssh.port).filter(|port| !port.is_missing());
+    add(
+        "sshd",
+        host.ssh.port,
+        ssh_port.or(raw.ssh.value.as_ref().map(|s| &s.port)),
+    );
+    if host.roles.contains(&HostRole::Lb) || host.roles.contains(&HostRole::App) {
+        let nginx = raw.nginx.value.as_ref();
+        add("nginx (http)", inventory.nginx.http_port, nginx.map(|n| &n.http_port));
+        add(
+            "nginx (https)",
+            inventory.nginx.https_port,
+            nginx.map(|n| &n.https_port),
+        );
+    }
+    if host.roles.contains(&HostRole::App) {
+        match (&inventory.app, raw_app) {
+            (App::Frappe(app), Some(RawApp::Frappe(raw))) => {
+                add("gunicorn", app.process.web_port, Some(&raw.web_port));
+                add("socketio", app.socketio_port, Some(&raw.socketio_port));
+            }
+            (App::Wsgi(app), Some(RawApp::Wsgi(raw))) => add("gunicorn", app.process.web_port, Some(&raw.web_port)),
+            _ => {}
+        }
+    }
+    if host.roles.contains(&HostRole::Db) {
+        add(
+            "mariadb",
+            inventory.mariadb.port,
+            raw.mariadb.value.as_ref().map(|m| &m.port),
+        );
+    }
+    if host.roles.contains(&HostRole::Redis) {
+        let redis = raw.redis.value.as_ref();
+        add("redis cache", inventory.redis.cache_port, redis.map(|r| &r.cache_port));
+        add("redis queue", inventory.redis.queue_port, redis.map(|r| &r.queue_port));
+    }
+    list
+}

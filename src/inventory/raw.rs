@@ -1,0 +1,405 @@
+//! The inventory as written: every key, nothing checked, nothing defaulted. The comments become editor tooltips.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::yaml::{At, Either, Entries, SecretText};
+
+/// A list whose items have places.
+pub type List<T> = At<Vec<At<T>>>;
+
+/// A hactl inventory: the servers, what runs on them, and how.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawInventory {
+    /// Name of the cluster; names markers, journals and the lab. `[a-z][a-z0-9-]{0,31}`. Required.
+    pub cluster: At<String>,
+    /// How hosts are reached, unless a host says otherwise.
+    pub ssh: At<RawSsh>,
+    /// The servers by name. Required.
+    pub hosts: At<Entries<RawHost>>,
+    /// Virtual addresses by name, with prefix length: `web: 10.77.0.100/24`.
+    pub vip: At<Entries<String>>,
+    /// What runs. Required.
+    pub app: At<RawApp>,
+    /// The sites served. Required.
+    pub sites: List<RawSite>,
+    /// TLS of every site that does not say otherwise: `none`, `self-signed` (default) or `{ certificate, key }`.
+    pub tls: At<RawTls>,
+    /// Database knobs.
+    pub mariadb: At<RawMariaDb>,
+    /// Redis knobs.
+    pub redis: At<RawRedis>,
+    /// Web server knobs.
+    pub nginx: At<RawNginx>,
+    /// Operating system knobs.
+    pub system: At<RawSystem>,
+    /// Folder whose files replace hactl's templates of the same name; relative to this file.
+    pub templates: At<String>,
+    /// Where secrets are kept.
+    pub secrets: At<RawSecrets>,
+}
+
+/// How to reach a host.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawSsh {
+    /// Login user. Default `root`.
+    pub user: At<String>,
+    /// Port of sshd. Default 22.
+    pub port: At<u16>,
+    /// Private key; `~` and paths relative to this file are fine. Default: the agent and the usual keys.
+    pub identity_file: At<String>,
+    /// known_hosts file used instead of your own.
+    pub known_hosts: At<String>,
+    /// Jump host, `[user@]host[:port]`.
+    pub jump: At<String>,
+    /// How the login user becomes root: `sudo` (default for a user other than root), `password` (sudo, asks once),
+    /// `{ password: !secret NAME }`, or `none`.
+    #[serde(rename = "become")]
+    pub become_root: At<RawBecome>,
+    /// `auto` (default), `native`, `openssh` or `local`.
+    pub transport: At<RawTransport>,
+    /// Seconds to wait for a connection. Default 10.
+    pub connect_timeout: At<u64>,
+}
+
+/// `become`.
+pub type RawBecome = Either<RawBecomeWord, RawBecomePassword>;
+
+/// `become` in a word.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum RawBecomeWord {
+    /// Without a password.
+    Sudo,
+    /// The same as `sudo`.
+    True,
+    /// With a password that is asked once.
+    Password,
+    /// The login user is root already.
+    None,
+    /// The same as `none`.
+    False,
+}
+
+/// `become: { password: ... }`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawBecomePassword {
+    /// sudo's password.
+    pub password: At<SecretText>,
+}
+
+/// Which transport carries a session.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum RawTransport {
+    /// `native` when the host's ssh configuration asks for nothing it lacks, else `openssh`.
+    Auto,
+    /// Built in.
+    Native,
+    /// The system's ssh with all of `~/.ssh/config`.
+    Openssh,
+    /// This machine, no ssh.
+    Local,
+}
+
+/// One server.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawHost {
+    /// IP address where it is reached, and where its peers reach it. Required.
+    pub address: At<String>,
+    /// What it does: `lb`, `app`, `worker`, `db`, `redis`. Without: everything but `lb` (a full server).
+    pub roles: List<RawRole>,
+    /// MariaDB primary at birth; needed when several hosts have the role `db`.
+    pub primary: At<bool>,
+    /// The second, waiting server of a pair of full servers.
+    pub standby: At<bool>,
+    /// Entries over the inventory's `ssh`.
+    pub ssh: At<RawSsh>,
+}
+
+/// A role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum RawRole {
+    /// Load balancer.
+    Lb,
+    /// Web processes.
+    App,
+    /// Background workers.
+    Worker,
+    /// MariaDB.
+    Db,
+    /// Redis.
+    Redis,
+}
+
+/// What runs; `kind` decides which keys there are.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename = "$hactl::kind", rename_all = "lowercase")]
+#[schemars(rename = "RawApp", tag = "kind")]
+pub enum RawApp {
+    /// Frappe and its apps.
+    Frappe(Box<RawFrappe>),
+    /// Any WSGI application from a git URL.
+    Wsgi(Box<RawWsgi>),
+}
+
+/// Keys that both kinds of app share.
+macro_rules! with_process {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Default, Deserialize, JsonSchema)]
+        #[serde(default)]
+        pub struct $name {
+            $($(#[$field_meta])* pub $field: $type,)*
+            /// Chooses these keys; read before them.
+            #[schemars(skip)]
+            pub kind: At<String>,
+            /// System user that owns and runs the app. Default `frappe` or `app`.
+            pub user: At<String>,
+            /// Its uid and gid, the same on every host. Default 1990.
+            pub uid: At<u32>,
+            /// gunicorn workers. Default 2 x cores + 1.
+            pub web_workers: At<u32>,
+            /// gunicorn threads per worker. Default 1.
+            pub web_threads: At<u32>,
+            /// Seconds a request may take. Default 120.
+            pub http_timeout: At<u32>,
+            /// Local port of gunicorn. Default 8000.
+            pub web_port: At<u16>,
+            /// Python executable on the host, e.g. `python3.11`. Default `python3`.
+            pub python: At<String>,
+            /// Debian packages the app needs besides hactl's own list.
+            pub packages: List<String>,
+        }
+
+        impl $name {
+            /// The keys that both kinds of app share.
+            pub fn process(&self) -> RawProcess<'_> {
+                RawProcess {
+                    user: &self.user,
+                    uid: &self.uid,
+                    web_workers: &self.web_workers,
+                    web_threads: &self.web_threads,
+                    http_timeout: &self.http_timeout,
+                    web_port: &self.web_port,
+                    python: &self.python,
+                    packages: &self.packages,
+                }
+            }
+        }
+    };
+}
+
+/// The shared keys of an app.
+#[allow(missing_docs, reason = "documented where they are declared")]
+pub struct RawProcess<'a> {
+    pub user: &'a At<String>,
+    pub uid: &'a At<u32>,
+    pub web_workers: &'a At<u32>,
+    pub web_threads: &'a At<u32>,
+    pub http_timeout: &'a At<u32>,
+    pub web_port: &'a At<u16>,
+    pub python: &'a At<String>,
+    pub packages: &'a List<String>,
+}
+
+with_process! {
+    /// `app: { kind: frappe }`.
+    pub struct RawFrappe {
+        /// Frappe first, then the others, in install order. Required.
+        pub apps: List<RawGitApp>,
+        /// Bench path, the same on all hosts. Default `/srv/frappe/bench`.
+        pub path: At<String>,
+        /// Background workers. Default: `short` (queues short, default) and `long` (long, default, short), one each.
+        pub workers: List<RawQueueWorker>,
+        /// Port of the socket.io server. Default 9000.
+        pub socketio_port: At<u16>,
+        /// Extra keys of common_site_config.json.
+        pub config: At<Map<String, Value>>,
+    }
+}
+
+with_process! {
+    /// `app: { kind: wsgi }`.
+    pub struct RawWsgi {
+        /// Name of the app. Default: the last part of the URL.
+        pub name: At<String>,
+        /// Git URL. Required.
+        pub url: At<String>,
+        /// Tag, branch or commit. Required.
+        #[serde(rename = "ref")]
+        pub git_ref: At<String>,
+        /// `package.module:callable`. Required.
+        pub module: At<String>,
+        /// Where it is installed. Default `/srv/NAME`.
+        pub path: At<String>,
+        /// Background processes.
+        pub workers: List<RawWsgiWorker>,
+        /// Command run once per deployed version, before its web processes start.
+        pub migrate: At<String>,
+        /// Extra environment variables.
+        pub env: At<Entries<String>>,
+        /// Path that answers 2xx or 3xx when the app is healthy. Default `/`.
+        pub health: At<String>,
+        /// Folder inside the repository served under /static.
+        pub static_dir: At<String>,
+    }
+}
+
+/// An app from git.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawGitApp {
+    /// Python package. Required.
+    pub name: At<String>,
+    /// Git URL. Required.
+    pub url: At<String>,
+    /// Tag, branch or commit. Required.
+    #[serde(rename = "ref")]
+    pub git_ref: At<String>,
+}
+
+/// Workers of a set of queues.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawQueueWorker {
+    /// Program name. Required.
+    pub name: At<String>,
+    /// Queues in order of preference. Default: the one of its name.
+    pub queues: List<String>,
+    /// Processes. Default 1.
+    pub count: At<u32>,
+    /// Seconds a job may take. Default 1500 when the queue `long` is among them, else 300.
+    pub timeout: At<u32>,
+}
+
+/// A background process of a WSGI app.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawWsgiWorker {
+    /// Program name. Required.
+    pub name: At<String>,
+    /// Command line, run in the app's folder with its Python first in PATH. Required.
+    pub command: At<String>,
+    /// Processes. Default 1.
+    pub count: At<u32>,
+}
+
+/// A site.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawSite {
+    /// Host name it answers to. Required.
+    pub name: At<String>,
+    /// More host names.
+    pub aliases: List<String>,
+    /// Password of the Administrator. Default: generated.
+    pub admin_password: At<SecretText>,
+    /// Apps to install besides frappe. Default: all of `app.apps`.
+    pub apps: List<String>,
+    /// Database and its user. Default: made from the name.
+    pub db_name: At<String>,
+    /// `none`, `self-signed` or `{ certificate, key }`.
+    pub tls: At<RawTls>,
+    /// Extra keys of site_config.json.
+    pub config: At<Map<String, Value>>,
+}
+
+/// `tls`.
+pub type RawTls = Either<RawTlsWord, RawTlsFiles>;
+
+/// `tls` in a word.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum RawTlsWord {
+    /// Plain HTTP only.
+    None,
+    /// Made on the host.
+    SelfSigned,
+}
+
+/// `tls: { certificate, key }`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawTlsFiles {
+    /// PEM chain on this machine.
+    pub certificate: At<String>,
+    /// PEM key on this machine.
+    pub key: At<String>,
+}
+
+/// Database knobs.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawMariaDb {
+    /// Default 3306.
+    pub port: At<u16>,
+    /// MiB. Default: a share of memory that leaves room for what else runs on the host.
+    pub buffer_pool_mb: At<u64>,
+    /// Default 200.
+    pub max_connections: At<u32>,
+    /// Semi-synchronous replication. Default true.
+    pub semi_sync: At<bool>,
+    /// Extra lines for `[mariadbd]`.
+    pub settings: At<Map<String, Value>>,
+}
+
+/// Redis knobs.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawRedis {
+    /// Default 13000.
+    pub cache_port: At<u16>,
+    /// Default 11000.
+    pub queue_port: At<u16>,
+    /// MiB. Default 5 % of memory, at least 50.
+    pub cache_maxmemory_mb: At<u64>,
+    /// Sentinels that must agree. Default: a majority.
+    pub quorum: At<u32>,
+}
+
+/// Web server knobs.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawNginx {
+    /// MiB of a request body. Default 50.
+    pub client_max_body_mb: At<u32>,
+    /// Default 80.
+    pub http_port: At<u16>,
+    /// Default 443.
+    pub https_port: At<u16>,
+}
+
+/// Operating system knobs.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawSystem {
+    /// Extra Debian packages on every host.
+    pub packages: List<String>,
+    /// Extra sysctls on every host.
+    pub sysctl: At<Entries<String>>,
+    /// Time zone, e.g. `Europe/Vienna`. Default: left as it is.
+    pub timezone: At<String>,
+    /// Hours after which the package lists are fetched anew. Default 24.
+    pub apt_update_max_age_hours: At<u32>,
+}
+
+/// Where secrets are kept.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawSecrets {
+    /// age file. Default `secrets.age` beside the inventory.
+    pub file: At<String>,
+    /// Who can read it: age recipients or ssh public keys. Default: your own identity only.
+    pub recipients: List<String>,
+}

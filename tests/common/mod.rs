@@ -1,0 +1,6 @@
+//! Shared by the integration tests; each uses a part of it.
+#![allow(dead_code, reason = "every test binary uses another part")]
+
+pub mod model;
+pub mod sandbox;
+pub mod sshd;

@@ -1,0 +1,294 @@
+//! Orders carried out by the real host side over the real protocol, in a sandbox.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::sandbox::Sandbox;
+use hactl::engine::link::{Link, Links, Order, Progress, ShellLinks, Verdict};
+use hactl::inventory::{Become, Host, HostRole, Ssh, TransportKind};
+use hactl::plan::{Desired, Step, build};
+use hactl::resource::{Ask, Command, Facts, File, Guard, Observed, Resource, Spec, Validator};
+
+fn host() -> Host {
+    Host {
+        name: "srv1".into(),
+        address: "127.0.0.1".parse().unwrap(),
+        roles: HostRole::ALL.to_vec(),
+        primary: false,
+        standby: false,
+        ssh: Ssh {
+            user: "root".into(),
+            port: 22,
+            identity_file: None,
+            known_hosts: None,
+            jump: None,
+            become_root: Become::None,
+            transport: TransportKind::Local,
+            connect_timeout: 10,
+        },
+    }
+}
+
+async fn link(sandbox: &Sandbox) -> Box<dyn Link> {
+    let links = ShellLinks {
+        connect: Arc::new(sandbox.clone()),
+        become_password: None,
+    };
+    links.link(&host()).await.unwrap()
+}
+
+fn steps(specs: Vec<Spec>) -> Vec<Step> {
+    let resources = specs
+        .into_iter()
+        .map(|spec| Resource {
+            role: "test",
+            stage: 0,
+            spec,
+        })
+        .collect();
+    build(
+        &Desired {
+            host: "srv1".into(),
+            resources,
+        },
+        &Observed::bare(Facts::assumed()),
+    )
+    .steps
+}
+
+fn command(name: &str, run: &str) -> Command {
+    Command {
+        name: name.into(),
+        guards: vec![Guard::Exists(format!("/nonexistent/{name}"))],
+        run: run.into(),
+        user: None,
+        dir: None,
+        env: Vec::new(),
+        input: None,
+        deadline: Duration::from_secs(30),
+        creates: Vec::new(),
+    }
+}
+
+fn order<'a>(run: &'a str, steps: &'a [Step]) -> Order<'a> {
+    Order {
+        run,
+        who: "me@here",
+        since: "now",
+        doing: "test",
+        generation: "",
+        steps,
+        last: true,
+    }
+}
+
+async fn carry_out(link: &mut dyn Link, order: Order<'_>) -> (Verdict, String) {
+    let mut said = String::new();
+    let mut take = |progress| match progress {
+        Progress::Output(bytes) => said.push_str(&String::from_utf8_lossy(&bytes)),
+        Progress::Began(index) => said.push_str(&format!("[{index}]\n")),
+        Progress::Ended(index, status) => said.push_str(&format!("[{index}={status}]\n")),
+        Progress::Waits(why) => said.push_str(&format!("[waits {why}]\n")),
+    };
+    let verdict = link.carry_out(order, &mut take).await.unwrap();
+    (verdict, said)
+}
+
+#[tokio::test]
+async fn files_and_secrets_arrive_literally_in_one_round_trip() {
+    let sandbox = Sandbox::new();
+    let path = |name: &str| sandbox.etc().join(name).display().to_string();
+    let nasty = "a'b\"c$(touch x)`y`\\n\u{1b}[31m\n\x1e fake mark\nhactl t 5\n\n\n";
+    let mut secret = command("secret", &format!("cat >{}", path("secret")));
+    secret.input = Some(hactl::secret::Secret::new(nasty).into());
+    let steps = steps(vec![File::new(path("a b'c"), nasty).into(), secret.into()]);
+    let mut link = link(&sandbox).await;
+    let (verdict, said) = carry_out(link.as_mut(), order("r1", &steps)).await;
+    assert_eq!((verdict, said.as_str()), (Verdict::Done, "[0]\n[0=0]\n[1]\n[1=0]\n"));
+    assert_eq!(std::fs::read_to_string(path("a b'c")).unwrap(), nasty);
+    assert_eq!(std::fs::read_to_string(path("secret")).unwrap(), nasty);
+    assert_eq!(link.round_trips(), 1);
+
+    // The probe sees it, in one round trip, and finds nothing to do.
+    let mut ask = Ask::default();
+    ask.path(&path("a b'c"));
+    ask.contents.insert(path("secret"));
+    let seen = link.ask(&ask).await.unwrap();
+    assert_eq!(seen.contents[&path("secret")], nasty.as_bytes());
+    assert!(seen.paths[&path("a b'c")].sha256.is_some());
+    assert_eq!(seen.facts.generation, "r1");
+    assert_eq!(link.round_trips(), 2);
+}
+
+#[tokio::test]
+async fn a_failing_step_stops_the_order_and_says_why() {
+    let sandbox = Sandbox::new();
+    let steps = steps(vec![
+        command("one", "echo fine").into(),
+        command("two", "echo broken; exit 3").into(),
+        command("three", "echo never").into(),
+    ]);
+    let (verdict, said) = carry_out(link(&sandbox).await.as_mut(), order("r1", &steps)).await;
+    assert_eq!(verdict, Verdict::StepFailed);
+    assert_eq!(said, "[0]\nfine\n[0=0]\n[1]\nbroken\ncould not: two\n[1=1]\n");
+}
+
+#[tokio::test]
+async fn a_step_past_its_deadline_is_ended() {
+    let sandbox = Sandbox::new();
+    let mut slow = command("slow", "sleep 600");
+    slow.deadline = Duration::from_secs(1);
+    let steps = steps(vec![slow.into()]);
+    let (verdict, said) = carry_out(link(&sandbox).await.as_mut(), order("r1", &steps)).await;
+    assert_eq!((verdict, said.as_str()), (Verdict::StepFailed, "[0]\n[0=124]\n"));
+}
+
+#[tokio::test]
+async fn a_second_run_is_told_who_holds_the_lock_and_the_lock_dies_with_its_connection() {
+    let sandbox = Sandbox::new();
+    let first = steps(vec![command("first", "echo x").into()]);
+    let mut holder = link(&sandbox).await;
+    let mut one = order("r1", &first);
+    one.last = false;
+    assert_eq!(carry_out(holder.as_mut(), one).await.0, Verdict::Done);
+
+    let mut other = link(&sandbox).await;
+    let mut two = order("r2", &first);
+    two.generation = "r1";
+    let (verdict, _) = carry_out(other.as_mut(), two.clone()).await;
+    assert_eq!(verdict, Verdict::Locked("me@here, since now: test (run r1)".into()));
+    other.close().await;
+
+    holder.close().await;
+    let mut third = link(&sandbox).await;
+    let (verdict, _) = carry_out(third.as_mut(), two).await;
+    assert_eq!(verdict, Verdict::Done);
+}
+
+#[tokio::test]
+async fn a_host_that_another_run_changed_is_refused() {
+    let sandbox = Sandbox::new();
+    let steps = steps(vec![command("first", "echo x").into()]);
+    let mut first = link(&sandbox).await;
+    assert_eq!(carry_out(first.as_mut(), order("r1", &steps)).await.0, Verdict::Done);
+    first.close().await;
+    let (verdict, _) = carry_out(link(&sandbox).await.as_mut(), order("r2", &steps)).await;
+    assert_eq!(
+        verdict,
+        Verdict::Moved("another run (r1) changed this host after it was looked at".into())
+    );
+}
+
+#[tokio::test]
+async fn stopping_ends_between_steps() {
+    let sandbox = Sandbox::new();
+    let gate = sandbox.etc().join("gate").display().to_string();
+    let steps = steps(vec![
+        command("waits", &format!("while [ ! -e {gate} ]; do sleep 0.05; done")).into(),
+        command("never", "echo never").into(),
+    ]);
+    let mut link = link(&sandbox).await;
+    let stopper = link.stopper("r1");
+    let (began, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let stop = async {
+        seen.recv().await;
+        stopper.soon().await;
+        std::fs::write(&gate, "").unwrap();
+    };
+    let mut take = |progress| {
+        if progress == Progress::Began(0) {
+            began.send(()).unwrap();
+        }
+    };
+    let (verdict, ()) = tokio::join!(link.carry_out(order("r1", &steps), &mut take), stop);
+    assert_eq!(verdict.unwrap(), Verdict::Stopped);
+}
+
+#[tokio::test]
+async fn stopping_now_ends_the_running_step() {
+    let sandbox = Sandbox::new();
+    let steps = steps(vec![command("waits", "sleep 600").into()]);
+    let mut link = link(&sandbox).await;
+    let stopper = link.stopper("r1");
+    let pid = sandbox.run().join("runs/r1/pid");
+    let stop = async {
+        while !pid.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stopper.now().await;
+    };
+    let mut ignore = |_| {};
+    let (verdict, ()) = tokio::join!(link.carry_out(order("r1", &steps), &mut ignore), stop);
+    assert_eq!(verdict.unwrap(), Verdict::StepFailed);
+}
+
+#[tokio::test]
+async fn files_that_their_validator_refuses_stay_as_they_were() {
+    let sandbox = Sandbox::new();
+    let tree = sandbox.etc().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("main.conf"), "old main\n").unwrap();
+    let file = |name: &str, text: &str| File {
+        validator: Some(Validator {
+            name: "judge".into(),
+            tree: Some(tree.display().to_string()),
+            check: "! grep -rn bad \"$TREE\"".into(),
+        }),
+        ..File::new(tree.join(name).display().to_string(), text)
+    };
+    let refused = steps(vec![
+        file("main.conf", "new main\n").into(),
+        file("part.conf", "bad part\n").into(),
+    ]);
+    assert_eq!(refused.len(), 1, "one validated swap");
+    let mut first = link(&sandbox).await;
+    let (verdict, said) = carry_out(first.as_mut(), order("r1", &refused)).await;
+    first.close().await;
+    assert_eq!(verdict, Verdict::StepFailed);
+    assert!(
+        said.contains(&format!("{}:1:bad part", tree.join("part.conf").display())),
+        "{said}"
+    );
+    assert_eq!(std::fs::read_to_string(tree.join("main.conf")).unwrap(), "old main\n");
+    assert!(!tree.join("part.conf").exists());
+
+    let accepted = steps(vec![
+        file("main.conf", "new main\n").into(),
+        file("part.conf", "good part\n").into(),
+    ]);
+    let mut again = order("r2", &accepted);
+    again.generation = "r1";
+    let (verdict, said) = carry_out(link(&sandbox).await.as_mut(), again).await;
+    assert_eq!(verdict, Verdict::Done, "{said}");
+    assert_eq!(std::fs::read_to_string(tree.join("part.conf")).unwrap(), "good part\n");
+    let left: Vec<_> = std::fs::read_dir(&tree)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left.len(), 2, "no temporary files stay: {left:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_changed_since_the_plan_is_left_alone() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.etc().join("file").display().to_string();
+    std::fs::write(&path, "old\n").unwrap();
+    let desired = Desired {
+        host: "srv1".into(),
+        resources: vec![Resource {
+            role: "test",
+            stage: 0,
+            spec: File::new(path.clone(), "new\n").into(),
+        }],
+    };
+    let mut link = link(&sandbox).await;
+    let seen = link.ask(&hactl::plan::questions(&desired)).await.unwrap();
+    let plan = build(&desired, &seen);
+    std::fs::write(&path, "somebody else's\n").unwrap();
+    let (verdict, said) = carry_out(link.as_mut(), order("r1", &plan.steps)).await;
+    assert_eq!(verdict, Verdict::StepFailed);
+    assert!(said.contains("[0=98]"), "{said}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "somebody else's\n");
+}
