@@ -14,10 +14,24 @@ use crate::report::{ColorChoice, Format};
 #[command(next_help_heading = "Options of every verb")]
 pub struct Global {
     /// What standard output carries
-    #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true, value_name = "text|json")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "text|json"
+    )]
     pub format: Format,
     /// When to use colours
-    #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true, value_name = "auto|always|never")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "auto|always|never"
+    )]
     pub color: ColorChoice,
     /// Say more: connections, starts, every line that a step prints
     #[arg(short, long, global = true)]
@@ -76,7 +90,11 @@ impl InventoryArg {
     pub fn in_command(&self) -> String {
         let shown = self.inventory.display().to_string();
         let by_default = shown == "inventory.yml" || std::env::var_os(env::INVENTORY).is_some_and(|v| v == *shown);
-        if by_default { String::new() } else { crate::quote::sh(&shown) }
+        if by_default {
+            String::new()
+        } else {
+            crate::quote::sh(&shown)
+        }
     }
 }
 

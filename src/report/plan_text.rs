@@ -31,7 +31,11 @@ pub fn plan(plan: &Plan, diffs: DiffMode, paint: Paint) -> String {
     }
     for host in &plan.hosts {
         let line = totals(host);
-        let painted = if host.steps.is_empty() { paint.good(&line) } else { paint.bold(&line) };
+        let painted = if host.steps.is_empty() {
+            paint.good(&line)
+        } else {
+            paint.bold(&line)
+        };
         let _ = writeln!(out, "{painted}");
     }
     out
@@ -79,9 +83,17 @@ fn one_change(out: &mut String, planned: &PlannedChange, diffs: DiffMode, paint:
 }
 
 fn diff_lines(out: &mut String, diff: &str, diffs: DiffMode, paint: Paint) {
-    let limit = if diffs == DiffMode::Full { usize::MAX } else { DIFF_LINES };
+    let limit = if diffs == DiffMode::Full {
+        usize::MAX
+    } else {
+        DIFF_LINES
+    };
     // The resource's own line already names the file.
-    let headers = diff.lines().take(2).filter(|line| line.starts_with("--- ") || line.starts_with("+++ ")).count();
+    let headers = diff
+        .lines()
+        .take(2)
+        .filter(|line| line.starts_with("--- ") || line.starts_with("+++ "))
+        .count();
     let lines = || diff.lines().skip(headers);
     for line in lines().take(limit) {
         let clean = terminal(line);

@@ -124,7 +124,11 @@ impl Progress {
     pub fn take(&mut self, at: Duration, event: &Event) -> Vec<Line> {
         match event {
             Event::RunStarted {
-                run, verb, cluster, hosts, ..
+                run,
+                verb,
+                cluster,
+                hosts,
+                ..
             } => {
                 for host in hosts {
                     self.enter(host, Phase::Connecting, at);
@@ -221,8 +225,7 @@ impl Progress {
     fn learn(&mut self, plan: &Plan) {
         for host in &plan.hosts {
             for step in &host.steps {
-                self.labels
-                    .insert((host.host.clone(), step.id.clone()), label(step));
+                self.labels.insert((host.host.clone(), step.id.clone()), label(step));
             }
         }
     }

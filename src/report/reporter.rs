@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::console::{Console, Format};
 use super::plain::Plain;
 use super::terminal::Terminal;
-use crate::engine::{Event, Events};
+use crate::engine::Event;
 use crate::error::{Error, Result};
 
 /// How often a live report moves.
@@ -33,7 +33,7 @@ impl Reporter {
     ///
     /// # Errors
     /// When the operating system gives no thread.
-    pub fn start(console: Arc<Console>) -> Result<(Reporter, Events)> {
+    pub fn start(console: Arc<Console>) -> Result<(Reporter, mpsc::UnboundedSender<Event>)> {
         let (events, receiver) = mpsc::unbounded_channel();
         let (control, commands) = mpsc::unbounded_channel();
         let failed = |error: std::io::Error| Error::internal(format!("cannot start the reporter: {error}"));
@@ -105,10 +105,15 @@ impl View {
         let (paint, verbose) = (console.side_paint(), console.verbose);
         match console.format {
             Format::Json => View::Json,
-            Format::Text if console.has_terminal() => {
-                View::Terminal(Box::new(Terminal::new(ProgressDrawTarget::stderr(), paint, verbose)))
+            Format::Text => {
+                // Hidden: no terminal, or one that cannot move its cursor.
+                let target = ProgressDrawTarget::stderr();
+                if target.is_hidden() {
+                    View::Plain(Plain::new(paint, verbose))
+                } else {
+                    View::Terminal(Box::new(Terminal::new(target, paint, verbose)))
+                }
             }
-            Format::Text => View::Plain(Plain::new(paint, verbose)),
         }
     }
 

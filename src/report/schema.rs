@@ -35,5 +35,11 @@ pub fn plan() -> Schema {
 
 /// A schema as text.
 pub fn text(schema: &Schema) -> String {
-    format!("{:#}\n", schema.as_value().as_object().map_or(Value::Null, |map| map.clone().into()))
+    format!(
+        "{:#}\n",
+        schema
+            .as_value()
+            .as_object()
+            .map_or(Value::Null, |map| map.clone().into())
+    )
 }

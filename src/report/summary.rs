@@ -35,7 +35,7 @@ fn host_line(host: &HostSummary) -> String {
     let counts = counts(host.changed, host.unchanged, host.failed, host.skipped);
     match host.outcome.as_str() {
         "ok" => format!("{name}: {counts}, {}", duration(host.ms)),
-        outcome => format!("{name}: {}: {counts}, {}", terminal(outcome).to_uppercase(), duration(host.ms)),
+        outcome => format!("{name} {}: {counts}, {}", terminal(outcome), duration(host.ms)),
     }
 }
 

@@ -86,7 +86,11 @@ impl Terminal {
             });
             let since = at.saturating_sub(now.since);
             let time = duration(since.as_secs() * 1_000);
-            let time = if since.as_secs() > 0 { format!(" ({time})") } else { String::new() };
+            let time = if since.as_secs() > 0 {
+                format!(" ({time})")
+            } else {
+                String::new()
+            };
             bars.host.set_message(format!("{doing}{}", self.paint.dim(&time)));
             bars.host.tick();
             show_tail(&self.bars, bars, now, since, self.paint);
@@ -97,9 +101,9 @@ impl Terminal {
 fn show_tail(all: &MultiProgress, bars: &mut Bars, now: &HostProgress, since: Duration, paint: Paint) {
     match now.tail.as_deref().filter(|_| since >= PATIENCE) {
         Some(line) => {
-            let tail = bars
-                .tail
-                .get_or_insert_with(|| all.insert_after(&bars.host, styled(ProgressBar::no_length(), "    {wide_msg}")));
+            let tail = bars.tail.get_or_insert_with(|| {
+                all.insert_after(&bars.host, styled(ProgressBar::no_length(), "    {wide_msg}"))
+            });
             tail.set_message(paint.dim(line.trim()));
             tail.tick();
         }
