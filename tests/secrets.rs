@@ -269,13 +269,12 @@ fn missing_names_are_shown_with_their_place_and_a_guess() {
     for part in [
         "the secret `admin_pasword` is not there: there is no",
         "did you mean `admin_password`?",
-        "inventory.yml:6:5",
-        "inventory.yml:5:",
+        "inventory.yml:5:52",
+        "inventory.yml:6:52",
         "!secret other",
         "Leave the key out and one is generated",
     ] {
-        let present = joined.contains(part) || part == "inventory.yml:6:5";
-        assert!(present, "{part:?} in\n{shown}");
+        assert!(joined.contains(part), "{part:?} in\n{shown}");
     }
 }
 
@@ -469,7 +468,8 @@ fn readers_are_never_locked_out() {
         "{error}"
     );
     // A file that its writer could not read again.
-    place.write(&format!("{SITE}secrets: {{ recipients: [ {other}, {other} ] }}\n"));
+    let third = age::x25519::Identity::generate().to_public();
+    place.write(&format!("{SITE}secrets: {{ recipients: [ {other}, {third} ] }}\n"));
     let error = Secrets::set(&place.inventory(), &place.keyring(), "mine", Secret::new("y")).expect_err("refused");
     assert!(error.message.contains("not be readable by you"), "{error}");
     assert_eq!(std::fs::read(place.at("secrets.age")).expect("the file"), before);

@@ -166,6 +166,24 @@ pub enum App {
     Wsgi(Wsgi),
 }
 
+impl App {
+    /// The knobs that both kinds share.
+    pub fn process(&self) -> &Process {
+        match self {
+            App::Frappe(frappe) => &frappe.process,
+            App::Wsgi(wsgi) => &wsgi.process,
+        }
+    }
+
+    /// Its name: supervisor group and log folder.
+    pub fn name(&self) -> &str {
+        match self {
+            App::Frappe(_) => "frappe",
+            App::Wsgi(wsgi) => &wsgi.name,
+        }
+    }
+}
+
 /// Knobs shared by both kinds of app.
 #[derive(Debug, Clone)]
 pub struct Process {

@@ -3,7 +3,7 @@
 use sha1::{Digest, Sha1};
 
 use super::{Action, Ask, Change, Kind, Observed, Script};
-use crate::quote::{sql, sql_name};
+use crate::quote::{sh, sql, sql_name};
 use crate::secret::Secret;
 
 /// The package whose presence decides whether the database's answers mean anything.
@@ -37,21 +37,46 @@ fn native_hash(password: &str) -> String {
         .fold(String::from("*"), |hex, byte| hex + &format!("{byte:02X}"))
 }
 
-fn answers(seen: &Observed) -> Result<&std::collections::BTreeMap<String, String>, Change> {
+/// The answer to one question: empty when MariaDB is yet to be installed, a [`Action::Check`] when it could not be asked.
+/// An earlier step of the plan may have projected *its* answers; that says nothing about other questions.
+fn answer<'a>(seen: &'a Observed, key: &str) -> Result<&'a str, Change> {
+    let check = |why: &str| Change::new(Action::Check, format!("made or mended if needed ({why})"));
     match &seen.sql {
-        Ok(answers) => Ok(answers),
-        Err(_) if seen.fresh.contains(SERVER) => Err(Change::new(Action::Create, "")),
-        Err(why) => Err(Change::new(Action::Check, format!("made or mended if needed ({why})"))),
+        Ok(answers) => match answers.get(key) {
+            Some(answer) => Ok(answer),
+            None if seen.fresh.contains(SERVER) => Ok(""),
+            None => Err(check("MariaDB could not be asked")),
+        },
+        Err(_) if seen.fresh.contains(SERVER) => Ok(""),
+        Err(why) => Err(check(why)),
     }
 }
 
-fn run_sql(statements: String) -> Script {
-    let mut script = Script::default();
+/// For a step that could not be decided before: ends it as [`super::script::SAME`] when `query` now answers 1.
+fn same_if(script: &mut Script, change: &Change, query: String) {
+    if change.action == Action::Check {
+        let blob = script.blob(Secret::new(query));
+        script.line(format!(
+            "_answer=$(mariadb --no-defaults --batch --raw --skip-column-names <{blob}) || fail 'MariaDB does not answer'\n\
+             [ \"$_answer\" != 1 ] || same"
+        ));
+    }
+}
+
+fn run_sql(script: &mut Script, statements: String) {
     let blob = script.blob(Secret::new(statements));
     script.line(format!(
-        "mariadb --batch --skip-column-names <{blob} || fail 'MariaDB refused'"
+        "mariadb --no-defaults --batch --skip-column-names <{blob} || fail 'MariaDB refused'"
     ));
-    script
+}
+
+impl Database {
+    fn query(&self) -> String {
+        format!(
+            "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME={}",
+            sql(&self.name)
+        )
+    }
 }
 
 impl Kind for Database {
@@ -60,18 +85,13 @@ impl Kind for Database {
     }
 
     fn ask(&self, ask: &mut Ask) {
-        let query = format!(
-            "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME={}",
-            sql(&self.name)
-        );
-        ask.sql(&self.id(), &query);
+        ask.sql(&self.id(), &self.query());
     }
 
     fn compare(&self, seen: &Observed) -> Option<Change> {
-        match answers(seen) {
-            Ok(answers) if answers.get(&self.id()).map(String::as_str) == Some("1") => None,
+        match answer(seen, &self.id()) {
+            Ok("1") => None,
             Ok(_) => Some(Change::new(Action::Create, "utf8mb4")),
-            Err(change) if change.action == Action::Create => Some(Change::new(Action::Create, "utf8mb4")),
             Err(change) => Some(change),
         }
     }
@@ -85,17 +105,31 @@ impl Kind for Database {
         }
     }
 
-    fn converge(&self, _: &Change, _: &Observed) -> Script {
-        run_sql(format!(
-            "CREATE DATABASE IF NOT EXISTS {} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;\n",
-            sql_name(&self.name)
-        ))
+    fn converge(&self, change: &Change, _: &Observed) -> Script {
+        let mut script = Script::default();
+        same_if(&mut script, change, self.query());
+        run_sql(
+            &mut script,
+            format!(
+                "CREATE DATABASE IF NOT EXISTS {} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;\n",
+                sql_name(&self.name)
+            ),
+        );
+        script
     }
 }
 
 impl DatabaseUser {
     fn account(&self) -> String {
         format!("{}@{}", sql(&self.name), sql(&self.host))
+    }
+
+    fn password_query(&self) -> String {
+        format!(
+            "SELECT JSON_VALUE(Priv,'$.authentication_string') FROM mysql.global_priv WHERE User={} AND Host={}",
+            sql(&self.name),
+            sql(&self.host)
+        )
     }
 
     fn password_key(&self) -> String {
@@ -113,34 +147,22 @@ impl Kind for DatabaseUser {
     }
 
     fn ask(&self, ask: &mut Ask) {
-        let query = format!(
-            "SELECT JSON_VALUE(Priv,'$.authentication_string') FROM mysql.global_priv WHERE User={} AND Host={}",
-            sql(&self.name),
-            sql(&self.host)
-        );
-        ask.sql(&self.password_key(), &query);
+        ask.sql(&self.password_key(), &self.password_query());
         ask.sql(&self.grants_key(), &format!("SHOW GRANTS FOR {}", self.account()));
     }
 
     fn compare(&self, seen: &Observed) -> Option<Change> {
-        let created = || Some(Change::new(Action::Create, self.grants.join(", ")));
-        let answers = match answers(seen) {
-            Ok(answers) => answers,
-            Err(change) if change.action == Action::Create => return created(),
-            Err(change) => return Some(change),
+        let (stored, granted) = match (answer(seen, &self.password_key()), answer(seen, &self.grants_key())) {
+            (Ok(stored), Ok(granted)) => (stored, granted),
+            (Err(change), _) | (_, Err(change)) => return Some(change),
         };
-        let stored = answers
-            .get(&self.password_key())
-            .map(String::as_str)
-            .unwrap_or_default();
         if stored.is_empty() {
-            return created();
+            return Some(Change::new(Action::Create, self.grants.join(", ")));
         }
         let mut reasons = Vec::new();
         if stored != native_hash(self.password.reveal()) {
             reasons.push("password (changed)".to_owned());
         }
-        let granted = answers.get(&self.grants_key()).map(String::as_str).unwrap_or_default();
         for grant in &self.grants {
             if !granted
                 .lines()
@@ -167,7 +189,27 @@ impl Kind for DatabaseUser {
         }
     }
 
-    fn converge(&self, _: &Change, _: &Observed) -> Script {
+    fn converge(&self, change: &Change, _: &Observed) -> Script {
+        let mut script = Script::default();
+        if change.action == Action::Check {
+            let questions = script.blob(format!(
+                "{};\nSHOW GRANTS FOR {};\n",
+                self.password_query(),
+                self.account()
+            ));
+            let hash = script.blob(Secret::new(format!("{}\n", native_hash(self.password.reveal()))));
+            script.line(format!(
+                "mariadb --no-defaults --batch --raw --skip-column-names --force <{questions} >\"$R/user\" 2>/dev/null"
+            ));
+            let mut test = format!("grep -qxF -f {hash} \"$R/user\"");
+            for grant in &self.grants {
+                test.push_str(&format!(
+                    " && grep -qF -e {} \"$R/user\"",
+                    sh(&format!("GRANT {grant} TO "))
+                ));
+            }
+            script.line(format!("if {test}; then same; fi"));
+        }
         let account = self.account();
         let password = sql(self.password.reveal());
         let mut statements = format!(
@@ -176,7 +218,8 @@ impl Kind for DatabaseUser {
         for grant in &self.grants {
             statements.push_str(&format!("GRANT {grant} TO {account};\n"));
         }
-        run_sql(statements)
+        run_sql(&mut script, statements);
+        script
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Facts {
     pub boot_id: String,
     /// Free space on `/`, MiB.
     pub disk_free_mb: u64,
+    /// Whether the kernel speaks IPv6.
+    pub ipv6: bool,
     /// Newest run that changed this host (`/var/lib/hactl/generation`), empty when none did.
     pub generation: String,
 }
@@ -40,6 +42,7 @@ impl Facts {
             clock: 0,
             boot_id: String::new(),
             disk_free_mb: 20_000,
+            ipv6: true,
             generation: String::new(),
         }
     }

@@ -332,8 +332,18 @@ impl Kind for Block {
 
     fn project(&self, seen: &mut Observed) {
         let (begin, end) = self.markers();
-        seen.contents
-            .insert(self.path.clone(), format!("{begin}\n{}{end}\n", self.text).into_bytes());
+        let old = seen
+            .contents
+            .get(&self.path)
+            .map(|old| String::from_utf8_lossy(old).into_owned());
+        let mut rest = old.unwrap_or_default();
+        if let Some(text) = self.current(&rest).map(|text| format!("{begin}\n{text}{end}\n")) {
+            rest = rest.replacen(&text, "", 1);
+        }
+        seen.contents.insert(
+            self.path.clone(),
+            format!("{rest}{begin}\n{}{end}\n", self.text).into_bytes(),
+        );
         let state = seen.paths.entry(self.path.clone()).or_insert_with(PathState::foretold);
         state.sha256 = None;
         state.mtime = PathState::LATER;

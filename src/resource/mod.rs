@@ -34,7 +34,7 @@ pub use package::Package;
 pub use path::{Absent, Directory, Link};
 pub use program::Program;
 pub use script::Script;
-pub use service::{OnChange, Service};
+pub use service::{OnChange, Service, Stopped};
 pub use sysctl::Sysctl;
 pub use user::{Group, User};
 
@@ -67,6 +67,7 @@ pub enum Spec {
     Package(Package),
     Program(Program),
     Service(Service),
+    Stopped(Stopped),
     Sysctl(Sysctl),
     User(User),
 }
@@ -127,6 +128,7 @@ impl Spec {
             Spec::Package(k) => k,
             Spec::Program(k) => k,
             Spec::Service(k) => k,
+            Spec::Stopped(k) => k,
             Spec::Sysctl(k) => k,
             Spec::User(k) => k,
         }
@@ -156,6 +158,7 @@ into_spec!(
     Package,
     Program,
     Service,
+    Stopped,
     Sysctl,
     User
 );

@@ -8,8 +8,19 @@ use crate::quote::sh_words;
 /// A package that must be installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
-    /// Its name.
+    /// What `apt-get install` takes: `name[:arch][=version]`.
     pub name: String,
+}
+
+impl Package {
+    /// The name alone, as dpkg answers it, and the version that is wanted.
+    fn parts(&self) -> (&str, Option<&str>) {
+        let (name, version) = match self.name.split_once('=') {
+            Some((name, version)) => (name, Some(version)),
+            None => (self.name.as_str(), None),
+        };
+        (name.split(':').next().unwrap_or(name), version)
+    }
 }
 
 impl Kind for Package {
@@ -18,20 +29,27 @@ impl Kind for Package {
     }
 
     fn ask(&self, ask: &mut Ask) {
-        ask.packages.insert(self.name.clone());
+        ask.packages.insert(self.parts().0.to_owned());
     }
 
     fn compare(&self, seen: &Observed) -> Option<Change> {
-        if !seen.packages.contains_key(&self.name) {
-            return Some(Change::new(Action::Create, "install"));
+        let (name, wanted) = self.parts();
+        match (seen.packages.get(name), wanted) {
+            (None, _) => return Some(Change::new(Action::Create, "install")),
+            (Some(now), Some(wanted)) if now != wanted => {
+                return Some(Change::new(Action::Update, format!("{now} → {wanted}")));
+            }
+            _ => {}
         }
         seen.packages_broken
             .then(|| Change::new(Action::Update, "finish an interrupted installation"))
     }
 
     fn project(&self, seen: &mut Observed) {
-        if seen.packages.insert(self.name.clone(), String::new()).is_none() {
-            seen.fresh.insert(self.name.clone());
+        let (name, wanted) = self.parts();
+        let version = wanted.unwrap_or_default().to_owned();
+        if seen.packages.insert(name.to_owned(), version).is_none() {
+            seen.fresh.insert(name.to_owned());
         }
         seen.packages_broken = false;
     }

@@ -158,6 +158,7 @@ fn read_facts(text: &str, facts: &mut Facts) {
             "clock" => facts.clock = value.parse().unwrap_or(0),
             "boot_id" => facts.boot_id = value,
             "disk_free_mb" => facts.disk_free_mb = value.parse().unwrap_or(0),
+            "ipv6" => facts.ipv6 = value == "1",
             "generation" => facts.generation = value,
             _ => {}
         }
@@ -299,7 +300,8 @@ fn read_loaded(text: &str) -> Loaded {
     }
 }
 
-/// The first line is the marker of this run; `MARKER n` starts the rows of query n, `MARKER -` proves the connection.
+/// The first line is the marker of this run; `MARKER n` starts the rows of query n, `MARKER -` proves the connection,
+/// `MARKER !` starts the client's complaints.
 fn read_sql(ask: &Ask, text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut lines = text.lines();
     let marker = lines.next().unwrap_or_default().to_owned();
@@ -312,6 +314,10 @@ fn read_sql(ask: &Ask, text: &str) -> Result<BTreeMap<String, String>, String> {
             .and_then(|rest| rest.strip_prefix(' '))
             .filter(|_| !marker.is_empty())
         {
+            if index == "!" {
+                current = None;
+                continue;
+            }
             let answers = answers.get_or_insert_default();
             current = index.parse().ok().and_then(|index| ask.sql.keys().nth(index));
             if let Some(key) = current {
@@ -369,7 +375,7 @@ mod tests {
                     &["units"],
                     "Id=nginx.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nInvocationID=ab\nActiveEnterTimestamp=@1700000001\n\nId=x.service\nLoadState=not-found\n",
                 ),
-                section(&["sql"], "m\nm -\nm 0\n1\n"),
+                section(&["sql"], "m\nm -\nm 0\n1\nm !\nERROR 1141 (42000): no such grant\n"),
                 section(&["test", "0"], "hello\n"),
                 section(&["status", "0"], ""),
             ],
@@ -393,7 +399,10 @@ mod tests {
     fn a_database_that_refuses_is_unknown_not_empty() {
         let mut ask = Ask::default();
         ask.sql("k", "SELECT 1");
-        let seen = read(&ask, &[section(&["sql"], "m\nERROR 2002 (HY000): Can't connect\n")]);
+        let seen = read(
+            &ask,
+            &[section(&["sql"], "m\nm !\nERROR 2002 (HY000): Can't connect\n")],
+        );
         assert_eq!(seen.sql, Err("ERROR 2002 (HY000): Can't connect".into()));
     }
 

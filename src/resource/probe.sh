@@ -8,6 +8,7 @@ ask_facts() {
     done </proc/meminfo
     read -r value </proc/sys/kernel/random/boot_id && printf 'boot_id=%s\n' "$value"
     df -Pm / | { read -r _; read -r _ _ _ value _; printf 'disk_free_mb=%s\n' "$value"; }
+    if [ -e /proc/net/if_inet6 ]; then printf 'ipv6=1\n'; else printf 'ipv6=0\n'; fi
     if [ -r /var/lib/hactl/generation ]; then read -r value </var/lib/hactl/generation; printf 'generation=%s\n' "$value"; fi
 }
 ask_paths() {
@@ -94,13 +95,17 @@ ask_sql() {
     mark sql
     printf '%s\n' "$T"
     command -v mariadb >/dev/null || return 0
+    # Complaints come after the answers: unbuffered, they would land in the middle of one.
     {
-        printf "SELECT '%s -';\n" "$T"
-        index=0
-        for query in "$@"; do
-            printf "SELECT '%s %s';\n%s;\n" "$T" "$index" "$query"
-            index=$((index + 1))
-        done
-    } | timeout 20 mariadb --no-defaults --batch --raw --skip-column-names --force --connect-timeout=5 2>&1
+        complaint=$({
+            printf "SELECT '%s -';\n" "$T"
+            index=0
+            for query in "$@"; do
+                printf "SELECT '%s %s';\n%s;\n" "$T" "$index" "$query"
+                index=$((index + 1))
+            done
+        } | timeout 20 mariadb --no-defaults --batch --raw --skip-column-names --force --connect-timeout=5 2>&1 >&4)
+    } 4>&1
+    printf '%s !\n%s\n' "$T" "$complaint"
 }
 ask_facts

@@ -158,3 +158,59 @@ impl Kind for Service {
         self.patience * 2 + Duration::from_secs(120)
     }
 }
+
+/// A service that must be neither running nor started at boot, e.g. the one that a package brings beside ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// Full unit name, e.g. `redis-server.service`.
+    pub unit: String,
+    /// The package that brings it; installing that enables it.
+    pub package: String,
+}
+
+impl Kind for Stopped {
+    fn id(&self) -> String {
+        format!("stopped {}", self.unit)
+    }
+
+    fn ask(&self, ask: &mut Ask) {
+        ask.units.insert(self.unit.clone());
+    }
+
+    fn compare(&self, seen: &Observed) -> Option<Change> {
+        let Some(unit) = seen.units.get(&self.unit) else {
+            let coming = seen.fresh.contains(&self.package);
+            return coming.then(|| Change::new(Action::Update, "disable"));
+        };
+        let enabled = matches!(unit.enabled.as_str(), "enabled" | "enabled-runtime");
+        let running = !matches!(unit.active.as_str(), "inactive" | "failed");
+        match (running, enabled) {
+            (false, false) => None,
+            (false, true) => Some(Change::new(Action::Update, "disable")),
+            (true, false) => Some(Change::new(Action::Update, "stop")),
+            (true, true) => Some(Change::new(Action::Update, "stop and disable")),
+        }
+    }
+
+    fn project(&self, seen: &mut Observed) {
+        let unit = seen.units.entry(self.unit.clone()).or_insert_with(|| UnitState {
+            active: String::new(),
+            enabled: String::new(),
+            invocation: String::new(),
+            since: 0,
+        });
+        unit.active = "inactive".into();
+        unit.enabled = "disabled".into();
+    }
+
+    fn converge(&self, _: &Change, _: &Observed) -> Script {
+        let unit = sh(&self.unit);
+        Script::new(format!(
+            "systemctl -q disable --now {unit} || fail 'cannot stop and disable it'\n"
+        ))
+    }
+
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(180)
+    }
+}

@@ -7,4 +7,20 @@ macro_rules! templates {
 }
 
 /// Name and text of each template.
-pub const TEMPLATES: &[(&str, &str)] = templates![];
+pub const TEMPLATES: &[(&str, &str)] = templates![
+    "app/gunicorn.conf.py",
+    "base/sysctl.conf",
+    "mariadb/server.cnf",
+    "nginx/frappe.conf",
+    "nginx/headers.conf",
+    "nginx/nginx.conf",
+    "nginx/sites.conf",
+    "nginx/wsgi.conf",
+    "redis/redis.conf",
+    "supervisor/logrotate",
+    "supervisor/programs.conf",
+    "supervisor/unit.conf",
+    "wsgi/env",
+    "wsgi/run",
+    "wsgi/worker",
+];

@@ -2,9 +2,20 @@
 //!
 //! A role is a function that declares resources on a [`Scope`]. Nothing here does I/O.
 
+pub mod app;
+mod base;
 mod builtin;
+mod mariadb;
+pub mod nginx;
+mod redis;
 mod scope;
+mod supervisor;
 pub mod templates;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+pub mod wsgi;
 
 pub use scope::Scope;
 pub use templates::{SecretStore, Templates};
@@ -25,7 +36,15 @@ pub struct Role {
 }
 
 /// All roles, in the order they converge.
-pub const ROLES: &[Role] = &[];
+pub const ROLES: &[Role] = &[
+    base::ROLE,
+    mariadb::ROLE,
+    redis::ROLE,
+    supervisor::ROLE,
+    // frappe::ROLE comes here
+    wsgi::ROLE,
+    nginx::ROLE,
+];
 
 /// Everything a host should have.
 ///

@@ -206,9 +206,9 @@ fn engine() -> Tera {
     tera.register_function("secret", |kwargs: Kwargs, _: &State| -> TeraResult<String> {
         let name: &str = kwargs.must_get("name")?;
         let form: &str = kwargs.get("as")?.unwrap_or("plain");
-        if !matches!(form, "plain" | "url" | "redis") {
+        if !matches!(form, "plain" | "url" | "redis" | "sh") {
             return Err(tera::Error::message(format!(
-                "secret(as=\"{form}\"): there are plain, url and redis"
+                "secret(as=\"{form}\"): there are plain, url, redis and sh"
             )));
         }
         Ok(format!("{OPEN}{form}:{name}{CLOSE}"))
@@ -230,6 +230,7 @@ fn fill(rendered: &str, secrets: &dyn SecretStore) -> Result<Text> {
         match form {
             "url" => out.push_str(&percent_encode(value.reveal())),
             "redis" => out.push_str(&redis_word(value.reveal())),
+            "sh" => out.push_str(&crate::quote::sh(value.reveal())),
             _ => out.push_str(value.reveal()),
         }
         out.push_str(rest);
@@ -333,7 +334,7 @@ fn line_map(marked: &str, rendered: &str) -> Vec<u32> {
     let mut map = Vec::new();
     let mut last = 1;
     for line in marked.split_inclusive('\n') {
-        let mut first = None;
+        let (mut first, before) = (None, clean.len());
         for (index, part) in line.split(LINE).enumerate() {
             if index % 2 == 0 {
                 clean.push_str(part);
@@ -342,7 +343,10 @@ fn line_map(marked: &str, rendered: &str) -> Vec<u32> {
             }
         }
         last = first.unwrap_or(last);
-        map.push(last);
+        // A mark behind the last line break has no line of its own.
+        if clean.len() > before {
+            map.push(last);
+        }
     }
     if clean == rendered { map } else { Vec::new() }
 }

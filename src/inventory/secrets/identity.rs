@@ -89,19 +89,17 @@ impl Keyring {
     pub fn keys(&self) -> Result<Vec<(PathBuf, Key)>, Error> {
         let mut keys = Vec::new();
         for path in self.places() {
-            match std::fs::read(&path) {
-                Ok(bytes) => match parse(&bytes, &path) {
-                    Ok(key) => keys.push((path, key)),
-                    // A key of another kind in ~/.ssh is no mistake of the user's; a named file that is none is.
-                    Err(_) if self.identity.is_none() && Some(&path) != self.own_file().as_ref() => {}
-                    Err(why) => return Err(self.bad(&path, &why)),
-                },
-                Err(e) if e.kind() == io::ErrorKind::NotFound && self.identity.is_none() => {}
-                Err(e) if self.identity.is_none() && Some(&path) != self.own_file().as_ref() => {
-                    // Unreadable ssh keys (other owner) are not ours to complain about.
-                    let _ = e;
-                }
-                Err(e) => return Err(self.bad(&path, &e.to_string())),
+            // What lies in ~/.ssh is there for other purposes: a key that cannot be used is no mistake.
+            let meant = self.identity.is_some() || Some(&path) == self.own_file().as_ref();
+            let key = match std::fs::read(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound && self.identity.is_none() => continue,
+                Err(e) => Err(e.to_string()),
+                Ok(bytes) => parse(&bytes, &path),
+            };
+            match key {
+                Ok(key) => keys.push((path, key)),
+                Err(why) if meant => return Err(self.bad(&path, &why)),
+                Err(_) => {}
             }
         }
         Ok(keys)
@@ -249,9 +247,12 @@ impl age::Callbacks for Questions {
     }
 }
 
+/// Keys as age wants them.
+pub type Identities = Vec<Box<dyn Identity>>;
+
 /// The keys as age wants them: those that need no passphrase, and the others.
-pub fn as_identities(keys: Vec<(PathBuf, Key)>, ask: &Ask) -> (Vec<Box<dyn Identity>>, Vec<Box<dyn Identity>>) {
-    let (mut open, mut locked): (Vec<Box<dyn Identity>>, Vec<Box<dyn Identity>>) = (Vec::new(), Vec::new());
+pub fn as_identities(keys: Vec<(PathBuf, Key)>, ask: &Ask) -> (Identities, Identities) {
+    let (mut open, mut locked) = (Identities::new(), Identities::new());
     for (_, key) in keys {
         match key {
             Key::Age(identities) => open.extend(identities.into_iter().map(|i| Box::new(i) as Box<dyn Identity>)),

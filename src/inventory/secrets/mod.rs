@@ -15,7 +15,7 @@ use std::fmt;
 use crate::error::Error;
 use crate::secret::Secret;
 
-use super::diagnostics::{Diagnostic, Diagnostics, Severity, Span};
+use super::diagnostics::{Diagnostic, Diagnostics, Span};
 use super::model::{Inventory, SecretRef};
 use super::{rules, suggest};
 
@@ -203,7 +203,6 @@ fn check_names(
 /// An error about a secret that the inventory names, at that place.
 fn at_place(inventory: &Inventory, canonical: &str, message: String) -> Diagnostic {
     let diagnostic = Diagnostic::new("inventory::secret", message);
-    debug_assert_eq!(diagnostic.severity, Severity::Error);
     match inventory.secret_spans.get(canonical) {
         Some(span) => diagnostic.at(*span, "named here"),
         None => diagnostic,

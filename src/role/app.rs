@@ -1,0 +1,361 @@
+//! What both kinds of application share: where the data stores are, how code is fetched, what runs under supervisord.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Scope;
+use crate::error::{Error, Result};
+use crate::inventory::{App, Host, HostRole, Process, Site};
+use crate::quote::{sh, sh_words, sql_name};
+use crate::resource::{Facts, Program, Validator};
+use crate::topology::{HostView, Topology};
+
+/// Who serves files from the app's folders; Debian's own user and group of web servers.
+pub const WEB_GROUP: &str = "www-data";
+
+/// Secret of the cache's password.
+pub const CACHE_PASSWORD: &str = "redis/cache";
+/// Secret of the queue's password.
+pub const QUEUE_PASSWORD: &str = "redis/queue";
+
+/// Home of the app's user: caches of pip and yarn, nothing that is served.
+pub fn home(process: &Process) -> String {
+    format!("/home/{}", process.user)
+}
+
+/// gunicorn's workers: 2 x cores + 1 unless the inventory says.
+pub fn web_workers(process: &Process, facts: &Facts) -> u32 {
+    process
+        .web_workers
+        .unwrap_or_else(|| facts.cpus.saturating_mul(2).saturating_add(1))
+}
+
+/// Secret of a Frappe site's database password.
+pub fn site_database_password(site: &Site) -> String {
+    format!("site/{}/database", site.name)
+}
+
+/// Secret of a WSGI app's database password.
+pub fn app_database_password(name: &str) -> String {
+    format!("app/{name}/database")
+}
+
+/// A database with its user of the same name, and the secret of the password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseAccount {
+    /// Database and user.
+    pub name: String,
+    /// Name of the secret.
+    pub password: String,
+}
+
+/// The databases that the application needs. Frappe v15 connects as a user named like the database.
+pub fn databases(app: &App, sites: &[Site]) -> Vec<DatabaseAccount> {
+    match app {
+        App::Frappe(_) => sites
+            .iter()
+            .map(|site| DatabaseAccount {
+                name: site.db_name.clone(),
+                password: site_database_password(site),
+            })
+            .collect(),
+        App::Wsgi(wsgi) => vec![DatabaseAccount {
+            name: wsgi.name.clone(),
+            password: app_database_password(&wsgi.name),
+        }],
+    }
+}
+
+/// All rights on one database and on no other: `_` and `%` are wildcards in the names of a GRANT.
+pub fn all_on(database: &str) -> String {
+    let literal = database.replace('\\', "\\\\").replace('_', "\\_").replace('%', "\\%");
+    format!("ALL PRIVILEGES ON {}.*", sql_name(&literal))
+}
+
+/// From where the app's hosts reach MariaDB, as the host part of an account. No `%`: an account holds for the addresses
+/// that run the app. On one server that is 127.0.0.1 over TCP: with `skip_name_resolve` the server never takes that for
+/// `localhost`, which is the socket's.
+pub fn database_clients(topology: Topology) -> Vec<String> {
+    if topology.is_single() {
+        return vec!["127.0.0.1".into()];
+    }
+    let mut clients: Vec<String> = topology
+        .hosts()
+        .filter(HostView::runs_app)
+        .map(|view| view.host.address.to_string())
+        .collect();
+    if topology.hosts().any(|view| view.runs_app() && view.has(HostRole::Db)) {
+        clients.push("127.0.0.1".into());
+    }
+    clients
+}
+
+/// Host and port of a data store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Endpoint {
+    /// Address.
+    pub host: IpAddr,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// `host:port`, IPv6 in brackets: for URLs.
+    pub fn authority(&self) -> String {
+        std::net::SocketAddr::new(self.host, self.port).to_string()
+    }
+}
+
+/// The MariaDB primary at birth.
+pub fn primary(topology: Topology<'_>) -> Option<&Host> {
+    let mut hosts = topology.with_role(HostRole::Db);
+    hosts
+        .find(|host| host.primary)
+        .or(topology.with_role(HostRole::Db).next())
+}
+
+fn near(view: &HostView, target: Option<&Host>) -> IpAddr {
+    match target {
+        Some(host) if host.name != view.host.name => host.address,
+        _ => IpAddr::from([127, 0, 0, 1]),
+    }
+}
+
+/// Where this host's application writes: the primary.
+pub fn database(view: &HostView) -> Endpoint {
+    Endpoint {
+        host: near(view, primary(view.topology)),
+        port: view.topology.inventory.mariadb.port,
+    }
+}
+
+/// Where this host's application finds the cache.
+pub fn redis_cache(view: &HostView) -> Endpoint {
+    redis(view, view.topology.inventory.redis.cache_port)
+}
+
+/// Where this host's application finds the queue.
+pub fn redis_queue(view: &HostView) -> Endpoint {
+    redis(view, view.topology.inventory.redis.queue_port)
+}
+
+fn redis(view: &HostView, port: u16) -> Endpoint {
+    Endpoint {
+        host: near(view, view.topology.with_role(HostRole::Redis).next()),
+        port,
+    }
+}
+
+/// Environment of commands that run as the app's user: its own home, and nothing that waits for somebody to type.
+pub fn environment(process: &Process) -> Vec<(String, String)> {
+    [
+        ("HOME", home(process).as_str()),
+        ("USER", process.user.as_str()),
+        ("LANG", "C.UTF-8"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_ALLOW_PROTOCOL", "https:http:git:ssh:file"),
+        (
+            "GIT_SSH_COMMAND",
+            "ssh -o BatchMode=yes -o ConnectTimeout=15 -o StrictHostKeyChecking=accept-new",
+        ),
+        ("GIT_HTTP_LOW_SPEED_LIMIT", "1000"),
+        ("GIT_HTTP_LOW_SPEED_TIME", "60"),
+        ("PIP_NO_INPUT", "1"),
+        ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+        ("PIP_DEFAULT_TIMEOUT", "30"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .to_vec()
+}
+
+/// Shell that leaves a fresh checkout of a tag, branch or commit in `dest`, whatever was there before; runs as the app's
+/// user in a folder that holds `dest`. Ends in `dest`.
+pub fn checkout(url: &str, git_ref: &str, dest: &str) -> String {
+    let (url, git_ref, dest) = (sh(url), sh(git_ref), sh(dest));
+    // One commit is enough and much smaller; a server that gives out no bare commit ids gets asked for everything.
+    format!(
+        "rm -rf -- {dest}\n\
+         git -c init.defaultBranch=main init -q -- {dest}\n\
+         cd -- {dest}\n\
+         git remote add origin {url}\n\
+         if git fetch -q --depth 1 origin {git_ref}; then\n\
+         \x20   git checkout -q --detach FETCH_HEAD\n\
+         else\n\
+         \x20   git fetch -q --tags origin '+refs/heads/*:refs/remotes/origin/*'\n\
+         \x20   git checkout -q --detach {git_ref} -- || git checkout -q --detach refs/remotes/origin/{git_ref} --\n\
+         fi\n"
+    )
+}
+
+/// Debian packages of a Python and its venv; none when it is a path, which the operator has put there.
+pub fn python_packages(process: &Process) -> Vec<String> {
+    if process.python.starts_with('/') {
+        return Vec::new();
+    }
+    vec![process.python.clone(), format!("{}-venv", process.python)]
+}
+
+/// A program under supervisord.
+#[derive(Debug, Clone)]
+pub struct Supervised {
+    /// Its name in the group; supervisord knows it as `GROUP-NAME`.
+    pub name: String,
+    /// Words of the command.
+    pub command: Vec<String>,
+    /// Working directory.
+    pub directory: String,
+    /// Processes.
+    pub count: u32,
+    /// Start order: lower first.
+    pub priority: u32,
+    /// Whether an end with status 0 is one: it is not restarted then, nor missed.
+    pub may_end: bool,
+    /// Seconds after which a start counts.
+    pub startsecs: u32,
+    /// Seconds it gets to end.
+    pub stopwaitsecs: u32,
+    /// Whether its whole process group is told to end, for commands that run below a shell.
+    pub stop_group: bool,
+    /// Environment besides HOME, USER and LANG; world-readable.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for Supervised {
+    fn default() -> Self {
+        Supervised {
+            name: String::new(),
+            command: Vec::new(),
+            directory: "/".into(),
+            count: 1,
+            priority: 100,
+            may_end: false,
+            startsecs: 2,
+            stopwaitsecs: 40,
+            stop_group: false,
+            environment: Vec::new(),
+        }
+    }
+}
+
+impl Supervised {
+    fn processes(&self, group: &str) -> Vec<String> {
+        match self.count {
+            1 => vec![format!("{group}-{}", self.name)],
+            count => (0..count).map(|n| format!("{group}-{}-{n}", self.name)).collect(),
+        }
+    }
+}
+
+/// Text in supervisord's configuration: it expands `%`, and takes ` ;` and ` #` for comments whatever the quotes.
+fn supervisor_text(text: &str) -> Result<String> {
+    if text.contains(['\n', '\r']) || text.contains(" ;") || text.contains(" #") {
+        return Err(Error::usage(format!(
+            "`{text}`: supervisord cannot be given a line break, nor `;` or `#` after a blank"
+        )));
+    }
+    Ok(text.replace('%', "%%"))
+}
+
+fn supervisor_environment(pairs: &[(String, String)]) -> Result<String> {
+    let pair =
+        |(key, value): &(String, String)| format!("{key}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""));
+    supervisor_text(&pairs.iter().map(pair).collect::<Vec<_>>().join(","))
+}
+
+/// Folder of the logs of a group's programs. Root's: supervisord opens them as root, and what the app's user could turn
+/// into a link must not be opened so.
+pub fn logs(group: &str) -> String {
+    format!("/var/log/supervisor/{group}")
+}
+
+/// Declares a group of programs: configuration, logs with their rotation, and that they run.
+///
+/// `watches` is what they read at start besides their configuration; `health` the shell test that passes when they serve.
+///
+/// # Errors
+/// A template's.
+pub fn supervise(
+    scope: &mut Scope,
+    group: &str,
+    programs: &[Supervised],
+    watches: Vec<String>,
+    health: String,
+    patience: Duration,
+) -> Result<()> {
+    let process = scope.inventory().app.process();
+    let logs = logs(group);
+    scope.directory(&logs, "root", "adm", 0o750);
+    let rotation = scope.file(
+        &format!("/etc/logrotate.d/hactl-{group}"),
+        "supervisor/logrotate",
+        &json!({ "logs": logs }),
+    )?;
+    scope.add(rotation);
+    let common = [
+        ("HOME".to_owned(), home(process)),
+        ("USER".to_owned(), process.user.clone()),
+        ("LANG".to_owned(), "C.UTF-8".to_owned()),
+    ];
+    let entries = programs
+        .iter()
+        .map(|program| {
+            let environment: Vec<_> = common.iter().chain(&program.environment).cloned().collect();
+            Ok(json!({
+                "name": format!("{group}-{}", program.name),
+                "command": supervisor_text(&sh_words(&program.command))?,
+                "directory": supervisor_text(&program.directory)?,
+                "environment": supervisor_environment(&environment)?,
+                "count": program.count,
+                "priority": program.priority,
+                "autorestart": if program.may_end { "unexpected" } else { "true" },
+                "startsecs": program.startsecs,
+                "stopwaitsecs": program.stopwaitsecs,
+                "stop_group": program.stop_group,
+            }))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let names: Vec<_> = programs
+        .iter()
+        .map(|program| format!("{group}-{}", program.name))
+        .collect();
+    let path = format!("/etc/supervisor/conf.d/{group}.conf");
+    let mut file = scope.file(
+        &path,
+        "supervisor/programs.conf",
+        &json!({
+            "group": group,
+            "user": process.user,
+            "logs": logs,
+            "programs": entries,
+            "names": names.join(","),
+        }),
+    )?;
+    file.validator = Some(supervisor_validator());
+    scope.add(file);
+    scope.add(Program {
+        group: group.to_owned(),
+        processes: programs
+            .iter()
+            .filter(|program| !program.may_end)
+            .flat_map(|program| program.processes(group))
+            .collect(),
+        watches: [vec![path], watches].concat(),
+        health,
+        patience,
+    });
+    Ok(())
+}
+
+/// supervisord has no switch that only checks; its own reader of the configuration does.
+fn supervisor_validator() -> Validator {
+    Validator {
+        name: "supervisord".into(),
+        tree: None,
+        check: "printf '[supervisord]\\n[include]\\nfiles = %s\\n' \"$FILE\" >\"$R/supervisord.conf\"\n\
+                /usr/bin/python3 -c 'import sys; from supervisor.options import ServerOptions; \
+                ServerOptions().realize([\"-c\", sys.argv[1]])' \"$R/supervisord.conf\""
+            .into(),
+    }
+}

@@ -1,0 +1,185 @@
+//! MariaDB: configuration from the host's memory, the app's databases and accounts.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Role, Scope, app};
+use crate::error::{Error, Result};
+use crate::inventory::{HostRole, MariaDb};
+use crate::resource::{Database, DatabaseUser, Facts, OnChange, Service, Validator};
+
+/// The role.
+pub const ROLE: Role = Role {
+    name: "mariadb",
+    applies: |view| view.has(HostRole::Db),
+    declare,
+};
+
+/// Read after Debian's `50-server.cnf`, so that what is set here counts.
+const CONFIG: &str = "/etc/mysql/mariadb.conf.d/60-hactl.cnf";
+
+fn declare(scope: &mut Scope) -> Result<()> {
+    let inventory = scope.inventory();
+    let knobs = &inventory.mariadb;
+    scope.packages(&["mariadb-server", "mariadb-client"]);
+    // Debian makes it only when its own defaults log to files.
+    scope.directory("/var/log/mysql", "mysql", "adm", 0o2750);
+    let alone = !scope.view.runs_app() && !scope.view.has(HostRole::Redis);
+    let pool = knobs
+        .buffer_pool_mb
+        .unwrap_or_else(|| buffer_pool_mb(scope.facts, alone));
+    let context = json!({
+        "bind": if scope.view.topology.is_single() { "127.0.0.1" } else { "0.0.0.0" },
+        "port": knobs.port,
+        "max_connections": knobs.max_connections,
+        "buffer_pool_mb": pool,
+        // A quarter of the pool, as far as that makes checkpoints cheaper without long recoveries.
+        "log_file_mb": (pool / 4).clamp(96, 1024),
+        "server_id": server_id(scope.view.host.address),
+        "settings": settings(knobs)?,
+    });
+    let mut file = scope.file(CONFIG, "mariadb/server.cnf", &context)?;
+    file.validator = Some(Validator {
+        name: "mariadbd".into(),
+        tree: None,
+        check: "mariadbd --defaults-file=\"$FILE\" --user=mysql --help --verbose >/dev/null".into(),
+    });
+    scope.add(file);
+    scope.add(Service {
+        unit: "mariadb.service".into(),
+        watches: vec![CONFIG.into()],
+        on_change: OnChange::Restart,
+        health: "mariadb --no-defaults --connect-timeout=5 -e 'SELECT 1' >/dev/null".into(),
+        // A recovery after a power cut reads the whole redo log.
+        patience: Duration::from_secs(120),
+    });
+    let here = app::primary(scope.view.topology).is_some_and(|primary| primary.name == scope.view.host.name);
+    if here {
+        accounts(scope)?;
+    }
+    Ok(())
+}
+
+fn accounts(scope: &mut Scope) -> Result<()> {
+    let inventory = scope.inventory();
+    for account in app::databases(&inventory.app, &inventory.sites) {
+        scope.add(Database {
+            name: account.name.clone(),
+        });
+        let password = scope.secret(&account.password)?;
+        for host in app::database_clients(scope.view.topology) {
+            scope.add(DatabaseUser {
+                name: account.name.clone(),
+                host,
+                password: password.clone(),
+                grants: vec![app::all_on(&account.name)],
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Two thirds of the memory where nothing else runs; a third on a full server, where gunicorn, workers and Redis take
+/// about as much again. In steps of 64 MiB, at least 128.
+fn buffer_pool_mb(facts: &Facts, alone: bool) -> u64 {
+    let share = if alone { 65 } else { 35 };
+    (facts.memory_mb * share / 100 / 64 * 64).max(128)
+}
+
+/// Unique in a cluster and the same for ever: the address.
+fn server_id(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(address) => u32::from(address).max(1),
+        // The interface identifier's end; hosts of one network differ there.
+        IpAddr::V6(address) => u32::try_from(u128::from(address) & 0xffff_ffff).unwrap_or(1).max(1),
+    }
+}
+
+/// `mariadb.settings` as lines of an option file.
+fn settings(knobs: &MariaDb) -> Result<Vec<Value>> {
+    let known: BTreeMap<String, &Value> = knobs
+        .settings
+        .iter()
+        .map(|(key, value)| (key.replace('-', "_"), value))
+        .collect();
+    known
+        .into_iter()
+        .map(|(key, value)| {
+            let word = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.');
+            let value = match value {
+                Value::Bool(true) => "ON".to_owned(),
+                Value::Bool(false) => "OFF".to_owned(),
+                Value::Number(number) => number.to_string(),
+                Value::String(text) => quoted(text),
+                _ => {
+                    return Err(Error::usage(format!(
+                        "mariadb.settings.{key}: is no text, number or boolean"
+                    )));
+                }
+            };
+            if word {
+                Ok(json!({ "key": key, "value": value }))
+            } else {
+                Err(Error::usage(format!(
+                    "mariadb.settings.{key}: is no name of a variable"
+                )))
+            }
+        })
+        .collect()
+}
+
+/// A value of an option file; without quotes `#` would start a comment.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            c => out.push(c),
+        }
+    }
+    out + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_buffer_pool_leaves_room_for_what_else_runs() {
+        let pool = |memory_mb, alone| {
+            let facts = Facts {
+                memory_mb,
+                ..Facts::assumed()
+            };
+            buffer_pool_mb(&facts, alone)
+        };
+        assert_eq!(
+            [pool(512, false), pool(4096, false), pool(4096, true), pool(65536, true)],
+            [128, 1408, 2624, 42560]
+        );
+    }
+
+    #[test]
+    fn server_ids_come_from_addresses() {
+        assert_eq!(server_id("10.77.0.11".parse().unwrap()), 172_818_443);
+        assert_eq!(server_id("fd00::2".parse().unwrap()), 2);
+    }
+
+    #[test]
+    fn settings_are_quoted_and_odd_names_refused() {
+        let mut knobs = MariaDb::default();
+        knobs.settings.insert("init-connect".into(), json!("SET x = \"#\"\n"));
+        knobs.settings.insert("local_infile".into(), json!(true));
+        let lines = settings(&knobs).unwrap();
+        assert_eq!(lines[0]["value"], "\"SET x = \\\"#\\\"\\n\"");
+        assert_eq!(lines[1]["value"], "ON");
+        knobs.settings.insert("a\nb".into(), json!(1));
+        assert!(settings(&knobs).is_err());
+    }
+}

@@ -1,0 +1,263 @@
+//! nginx: TLS, static files and private files from disk, everything else to the application.
+//!
+//! Only `nginx.conf`, `hactl/`, `tls/` and the operator's `conf.d/` are read: Debian's `sites-enabled` is not.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Role, Scope};
+use crate::error::Result;
+use crate::inventory::{App, Site, Tls};
+use crate::quote::sh;
+use crate::resource::{Command, File, Guard, OnChange, Service, Validator};
+use crate::secret::Text;
+
+/// The role.
+pub const ROLE: Role = Role {
+    name: "nginx",
+    applies: |view| view.serves_web(),
+    declare,
+};
+
+const ROOT: &str = "/etc/nginx";
+
+/// Certificate and key of all self-signed sites of a host. Its certificate is what clients on the host may trust, e.g.
+/// through NODE_EXTRA_CA_CERTS.
+const SELF_SIGNED: &str = "self-signed";
+
+/// Path of the certificate that covers a site, `None` without TLS.
+pub fn certificate(site: &Site) -> Option<String> {
+    certificate_name(site).map(|name| format!("{ROOT}/tls/{name}.crt"))
+}
+
+fn certificate_name(site: &Site) -> Option<String> {
+    match site.tls {
+        Tls::None => None,
+        Tls::SelfSigned => Some(SELF_SIGNED.to_owned()),
+        Tls::Files { .. } => Some(site.name.clone()),
+    }
+}
+
+/// Name of the secret that holds a site's certificate chain (PEM). Reading the operator's files is I/O: whoever loads the
+/// inventory puts their contents under these names.
+pub fn certificate_secret(site: &Site) -> String {
+    format!("tls/{}/certificate", site.name)
+}
+
+/// Name of the secret that holds a site's key (PEM).
+pub fn key_secret(site: &Site) -> String {
+    format!("tls/{}/key", site.name)
+}
+
+fn declare(scope: &mut Scope) -> Result<()> {
+    scope.packages(&["nginx"]);
+    scope.directory(&format!("{ROOT}/tls"), "root", "root", 0o755);
+    scope.directory(&format!("{ROOT}/hactl"), "root", "root", 0o755);
+    let mut watches = Vec::new();
+    self_signed(scope, &mut watches);
+    let mut files = given(scope)?;
+    files.extend(configuration(scope)?);
+    for mut file in files {
+        watches.push(file.path.clone());
+        file.validator = Some(validator());
+        scope.add(file);
+    }
+    scope.add(Service {
+        unit: "nginx.service".into(),
+        watches,
+        on_change: OnChange::Reload,
+        health: health(scope.inventory().nginx.http_port),
+        patience: Duration::from_secs(30),
+    });
+    Ok(())
+}
+
+fn validator() -> Validator {
+    Validator {
+        name: "nginx".into(),
+        tree: Some(ROOT.into()),
+        check: "nginx -t -q -c \"$TREE/nginx.conf\"".into(),
+    }
+}
+
+/// Passes when nginx answers with the configuration that is on disk: a reload that could not bind an address succeeds,
+/// and the old workers go on.
+fn health(port: u16) -> String {
+    format!(
+        "want=$(sed -n 's/^# configuration //p' {ROOT}/nginx.conf)\n\
+         live=$(curl -sS --max-time 5 -f -H 'Host: _' http://127.0.0.1:{port}/.hactl/configuration 2>&1) || [ -z \"$want\" ] || {{ printf '%s\\n' \"$live\"; exit 1; }}\n\
+         [ -z \"$want\" ] || [ \"$live\" = \"$want\" ] || {{ echo \"nginx still runs configuration $live instead of $want; see /var/log/nginx/error.log\"; exit 1; }}"
+    )
+}
+
+/// One certificate for all self-signed sites, made on the host and made again when their names change.
+fn self_signed(scope: &mut Scope, watches: &mut Vec<String>) {
+    let sites = &scope.inventory().sites;
+    let names: Vec<_> = sites
+        .iter()
+        .filter(|site| matches!(site.tls, Tls::SelfSigned))
+        .flat_map(|site| std::iter::once(&site.name).chain(&site.aliases))
+        .map(String::as_str)
+        .collect();
+    if names.is_empty() {
+        return;
+    }
+    let (certificate, key) = (
+        format!("{ROOT}/tls/{SELF_SIGNED}.crt"),
+        format!("{ROOT}/tls/{SELF_SIGNED}.key"),
+    );
+    let alternatives: Vec<_> = names.iter().map(|name| format!("DNS:{name}")).collect();
+    scope.add(Command {
+        name: "self-signed certificate".into(),
+        guards: vec![
+            Guard::Exists(certificate.clone()),
+            Guard::Exists(key.clone()),
+            Guard::Stamp {
+                path: "/var/lib/hactl/stamps/self-signed".into(),
+                value: names.join(" "),
+            },
+        ],
+        run: format!(
+            "umask 077\n\
+             openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -sha256 -days 3650 -subj '/CN=hactl self-signed' -addext {names} -addext extendedKeyUsage=serverAuth -keyout {key}~ -out {certificate}~ 2>&1\n\
+             chmod 600 {key}~\n\
+             chmod 644 {certificate}~\n\
+             sync {key}~ {certificate}~\n\
+             mv -fT -- {key}~ {key}\n\
+             mv -fT -- {certificate}~ {certificate}",
+            names = sh(&format!("subjectAltName={}", alternatives.join(","))),
+            key = sh(&key),
+            certificate = sh(&certificate),
+        ),
+        user: None,
+        dir: None,
+        env: Vec::new(),
+        input: None,
+        deadline: Duration::from_secs(60),
+        creates: vec![certificate.clone(), key.clone()],
+    });
+    watches.extend([certificate, key]);
+}
+
+/// Certificates that the operator gave.
+fn given(scope: &Scope) -> Result<Vec<File>> {
+    let mut files = Vec::new();
+    for site in &scope.inventory().sites {
+        if !matches!(site.tls, Tls::Files { .. }) {
+            continue;
+        }
+        let chain = scope.secret(&certificate_secret(site))?;
+        let key = scope.secret(&key_secret(site))?;
+        files.push(File::new(
+            format!("{ROOT}/tls/{}.crt", site.name),
+            Text::Plain(chain.reveal().to_owned()),
+        ));
+        files.push(File::new(format!("{ROOT}/tls/{}.key", site.name), Text::Secret(key)).owned("root", "root", 0o600));
+    }
+    Ok(files)
+}
+
+fn configuration(scope: &Scope) -> Result<Vec<File>> {
+    let mut files = vec![
+        scope.file(&format!("{ROOT}/hactl/headers.conf"), "nginx/headers.conf", &json!({}))?,
+        locations(scope)?,
+        scope.file(&format!("{ROOT}/hactl/sites.conf"), "nginx/sites.conf", &sites(scope))?,
+    ];
+    let main = |fingerprint: &str| {
+        scope.file(
+            &format!("{ROOT}/nginx.conf"),
+            "nginx/nginx.conf",
+            &main(scope, fingerprint),
+        )
+    };
+    let texts: Vec<_> = files.iter().map(|file| file.text.reveal().to_owned()).collect();
+    let fingerprint = fingerprint(&[texts, vec![main("")?.text.reveal().to_owned()]].concat());
+    files.push(main(&fingerprint)?);
+    Ok(files)
+}
+
+/// Names a configuration by what it says.
+fn fingerprint(texts: &[String]) -> String {
+    use sha2::{Digest, Sha256};
+    let digest = texts
+        .iter()
+        .fold(Sha256::new(), |hash, text| hash.chain_update(text).chain_update([0]))
+        .finalize();
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn main(scope: &Scope, fingerprint: &str) -> Value {
+    let inventory = scope.inventory();
+    json!({
+        "fingerprint": fingerprint,
+        "client_max_body_mb": inventory.nginx.client_max_body_mb,
+        "http_port": inventory.nginx.http_port,
+        "https_port": inventory.nginx.https_port,
+        "ipv6": scope.facts.ipv6,
+        "tls": inventory.sites.iter().any(|site| certificate_name(site).is_some()),
+    })
+}
+
+fn sites(scope: &Scope) -> Value {
+    let inventory = scope.inventory();
+    let process = inventory.app.process();
+    // A single server behind a name is never "down": refusing for 10 s after one error would only add errors.
+    let local =
+        |name: &str, port: u16| json!({ "name": name, "servers": [format!("127.0.0.1:{port} fail_timeout=0")] });
+    let mut upstreams = vec![local("hactl_web", process.web_port)];
+    if let App::Frappe(frappe) = &inventory.app {
+        upstreams.push(local("hactl_socketio", frappe.socketio_port));
+    }
+    let sites: Vec<_> = inventory
+        .sites
+        .iter()
+        .map(|site| {
+            let names: Vec<_> = std::iter::once(&site.name)
+                .chain(&site.aliases)
+                .map(String::as_str)
+                .collect();
+            json!({
+                "name": site.name,
+                "names": names.join(" "),
+                "certificate": certificate_name(site).unwrap_or_default(),
+                // A browser that was told so once accepts no self-signed certificate any more.
+                "hsts": if matches!(site.tls, Tls::Files { .. }) { "max-age=31536000" } else { "" },
+            })
+        })
+        .collect();
+    json!({
+        "upstreams": upstreams,
+        "sites": sites,
+        "http_port": inventory.nginx.http_port,
+        "https_port": inventory.nginx.https_port,
+        "https_suffix": match inventory.nginx.https_port {
+            443 => String::new(),
+            port => format!(":{port}"),
+        },
+        "ipv6": scope.facts.ipv6,
+    })
+}
+
+/// What a site's server block includes: the application's locations.
+fn locations(scope: &Scope) -> Result<File> {
+    let path = format!("{ROOT}/hactl/app.conf");
+    match &scope.inventory().app {
+        App::Frappe(frappe) => {
+            let context = json!({ "sites": format!("{}/sites", frappe.path), "timeout": frappe.process.http_timeout });
+            scope.file(&path, "nginx/frappe.conf", &context)
+        }
+        App::Wsgi(wsgi) => {
+            let root = wsgi
+                .static_dir
+                .as_ref()
+                .map(|dir| format!("{}/current/{dir}", wsgi.path));
+            let context = json!({
+                "name": wsgi.name,
+                "static": root.unwrap_or_default(),
+                "timeout": wsgi.process.http_timeout,
+            });
+            scope.file(&path, "nginx/wsgi.conf", &context)
+        }
+    }
+}

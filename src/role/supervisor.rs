@@ -1,0 +1,34 @@
+//! supervisord, which runs the application's processes; which ones, the application's role says.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Role, Scope};
+use crate::error::Result;
+use crate::resource::{OnChange, Service};
+
+/// The role.
+pub const ROLE: Role = Role {
+    name: "supervisor",
+    applies: |view| view.runs_app(),
+    declare,
+};
+
+const DROP_IN: &str = "/etc/systemd/system/supervisor.service.d";
+
+fn declare(scope: &mut Scope) -> Result<()> {
+    scope.packages(&["supervisor"]);
+    let unit = format!("{DROP_IN}/60-hactl.conf");
+    scope.directory(DROP_IN, "root", "root", 0o755);
+    let file = scope.file(&unit, "supervisor/unit.conf", &json!({}))?;
+    scope.add(file);
+    scope.add(Service {
+        unit: "supervisor.service".into(),
+        watches: vec![unit],
+        on_change: OnChange::Restart,
+        health: "supervisorctl pid >/dev/null".into(),
+        patience: Duration::from_secs(30),
+    });
+    Ok(())
+}

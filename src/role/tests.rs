@@ -1,0 +1,198 @@
+//! What the roles render, and laws 1 and 2 over all of them.
+
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+
+use super::testing::{first, frappe, guestbook};
+use crate::inventory::Inventory;
+use crate::plan::{Desired, build};
+use crate::resource::{Facts, Kind, Observed, Spec};
+
+/// All files in full, and what runs.
+fn rendered(desired: &Desired, role: impl Fn(&str) -> bool) -> String {
+    let mut out = String::new();
+    for resource in desired.resources.iter().filter(|resource| role(resource.role)) {
+        match &resource.spec {
+            Spec::File(file) => {
+                let secret = if file.text.is_secret() { " secret" } else { "" };
+                writeln!(
+                    out,
+                    "=== {} {}:{} {:04o}{secret}",
+                    file.path, file.owner, file.group, file.mode
+                )
+                .unwrap();
+                out.push_str(file.text.reveal());
+            }
+            Spec::Block(block) => writeln!(out, "=== block {} in {}\n{}", block.name, block.path, block.text).unwrap(),
+            Spec::Command(command) => writeln!(out, "=== {}\n{}", command.id(), command.run).unwrap(),
+            Spec::Service(service) => writeln!(out, "=== {}: {}", service.id(), service.health).unwrap(),
+            Spec::Program(program) => {
+                writeln!(out, "=== {} {:?}: {}", program.id(), program.processes, program.health).unwrap();
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
+fn bare() -> Observed {
+    Observed::bare(Facts::assumed())
+}
+
+#[test]
+fn a_wsgi_server_renders() {
+    let desired = first(&guestbook(), &Facts::assumed());
+    insta::assert_snapshot!("wsgi", rendered(&desired, |_| true));
+}
+
+#[test]
+fn a_frappe_servers_nginx_renders() {
+    let desired = first(&frappe(), &Facts::assumed());
+    insta::assert_snapshot!("frappe_nginx", rendered(&desired, |role| role == "nginx"));
+}
+
+#[test]
+fn no_rendered_line_lacks_its_template_line() {
+    for inventory in [guestbook(), frappe()] {
+        for resource in first(&inventory, &Facts::assumed()).resources {
+            if let Spec::File(file) = resource.spec
+                && let Some(source) = file.source
+            {
+                assert_eq!(source.lines.len(), file.text.reveal().lines().count(), "{}", file.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_plan_of_a_bare_host() {
+    let plan = build(&first(&guestbook(), &Facts::assumed()), &bare());
+    let mut out = String::new();
+    for step in &plan.steps {
+        writeln!(out, "[{}] {} ({} s)", step.role, step.id, step.deadline).unwrap();
+        for change in &step.changes {
+            writeln!(
+                out,
+                "  {} {}: {}",
+                change.change.action.sign(),
+                change.resource,
+                change.change.summary
+            )
+            .unwrap();
+        }
+    }
+    insta::assert_snapshot!("bare", out);
+}
+
+/// Secrets are in blobs that are marked, never in a script, a summary or a diff.
+#[test]
+fn a_plan_shows_no_secret() {
+    for inventory in [guestbook(), frappe()] {
+        let plan = build(&first(&inventory, &Facts::assumed()), &bare());
+        let shown = serde_json::to_string(&plan).unwrap();
+        assert!(
+            !shown.contains("<redis/")
+                && !shown.contains("<app/")
+                && !shown.contains("<site/")
+                && !shown.contains("/key>")
+        );
+        for step in &plan.steps {
+            let plain = step.script.blobs.iter().filter_map(|blob| blob.shown());
+            for text in plain.chain([step.script.body.as_str()]) {
+                assert!(
+                    !text.contains("<redis/") && !text.contains("<app/") && !text.contains("/key>"),
+                    "{}",
+                    step.id
+                );
+            }
+        }
+    }
+}
+
+fn project_all(desired: &Desired, seen: &mut Observed) {
+    for resource in &desired.resources {
+        let kind = resource.spec.kind();
+        if kind.compare(seen).is_some() {
+            kind.project(seen);
+        }
+    }
+    seen.fresh.clear();
+}
+
+/// Left of the plan after it was applied.
+fn rest(desired: &Desired, seen: &Observed) -> Vec<String> {
+    let plan = build(desired, seen);
+    plan.steps
+        .iter()
+        .flat_map(|step| &step.changes)
+        .map(|change| format!("{}: {}", change.resource, change.change.summary))
+        .collect()
+}
+
+fn inventories() -> [Inventory; 2] {
+    [guestbook(), frappe()]
+}
+
+#[test]
+fn applying_the_plan_of_a_bare_host_leaves_nothing_to_do() {
+    for inventory in inventories() {
+        let desired = first(&inventory, &Facts::assumed());
+        let mut seen = bare();
+        project_all(&desired, &mut seen);
+        assert_eq!(rest(&desired, &seen), [""; 0]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Law 1, from any state that a cut run, another tool or an older hactl may have left: some resources are there,
+    /// in any combination, and some of what was there is gone again.
+    #[test]
+    fn applying_any_plan_leaves_nothing_to_do(
+        frappe in any::<bool>(),
+        there in proptest::collection::vec(any::<bool>(), 128),
+        stopped in any::<bool>(),
+        sql_down in any::<bool>(),
+        rebooted in any::<bool>(),
+    ) {
+        let inventory = &inventories()[usize::from(frappe)];
+        let desired = first(inventory, &Facts::assumed());
+        let mut seen = bare();
+        for (index, resource) in desired.resources.iter().enumerate() {
+            if there[index % there.len()] {
+                resource.spec.kind().project(&mut seen);
+            }
+        }
+        seen.fresh.clear();
+        if stopped {
+            for unit in seen.units.values_mut() {
+                unit.active = "failed".into();
+            }
+            seen.programs = None;
+        }
+        if sql_down {
+            seen.sql = Err("ERROR 2002 (HY000): Can't connect".into());
+        }
+        if rebooted {
+            seen.loaded.clear();
+        }
+        let before = rest(&desired, &seen);
+        project_all(&desired, &mut seen);
+        prop_assert_eq!(rest(&desired, &seen), Vec::<String>::new(), "first plan: {:?}", before);
+    }
+
+    /// What a cut run leaves: a prefix.
+    #[test]
+    fn a_cut_run_is_finished_by_the_next(frappe in any::<bool>(), cut in 0usize..100) {
+        let desired = first(&inventories()[usize::from(frappe)], &Facts::assumed());
+        let mut seen = bare();
+        for resource in desired.resources.iter().take(cut) {
+            resource.spec.kind().project(&mut seen);
+        }
+        seen.fresh.clear();
+        project_all(&desired, &mut seen);
+        prop_assert_eq!(rest(&desired, &seen), Vec::<String>::new());
+    }
+}
