@@ -2,8 +2,7 @@
 
 use clap_complete::Shell;
 
-use super::context::Context;
-use crate::engine::Summary;
+use super::context::{Context, Ended};
 use crate::error::Result;
 
 /// Print completions for a shell, e.g. hactl completions bash > /etc/bash_completion.d/hactl
@@ -13,9 +12,9 @@ pub struct Args {
     shell: Shell,
 }
 
-pub fn run(args: &Args, context: &Context) -> Result<Summary> {
+pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::command(), "hactl", &mut script);
     context.console.document(&String::from_utf8_lossy(&script));
-    Ok(Summary::default())
+    Ok(Ended::with(0))
 }

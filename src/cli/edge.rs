@@ -3,16 +3,19 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use super::context::Ended;
 use crate::engine::{Event, Summary};
 use crate::error::{Error, Kind, Result};
 use crate::report::{Console, Format, Note, Paint};
 
 /// Ends the process: prints the error when there is one, in JSON the summary as last line.
-pub fn finish(console: &Console, result: Result<Summary>) -> ExitCode {
+pub fn finish(console: &Console, result: Result<Ended>) -> ExitCode {
     let code = match result {
-        Ok(summary) => {
+        Ok(Ended { summary, told }) => {
             let code = summary.exit_code;
-            console.line(&Event::Summary(summary));
+            if !told {
+                console.line(&Event::Summary(summary));
+            }
             code
         }
         Err(error) => {

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap_mangen::Man;
 
-use super::context::Context;
-use crate::engine::Summary;
+use super::context::{Context, Ended};
 use crate::error::{Error, Result};
 
 /// Print the manual page, e.g. hactl man | man -l -, or write the pages of all verbs
@@ -16,7 +15,7 @@ pub struct Args {
     out: Option<PathBuf>,
 }
 
-pub fn run(args: &Args, context: &Context) -> Result<Summary> {
+pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     match &args.out {
         Some(folder) => {
             let failed = |error| Error::internal(format!("{}: cannot write manual pages: {error}", folder.display()));
@@ -34,7 +33,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Summary> {
             context.console.document(&String::from_utf8_lossy(&page));
         }
     }
-    Ok(Summary::default())
+    Ok(Ended::with(0))
 }
 
 fn environment(page: &mut Vec<u8>) -> std::io::Result<()> {

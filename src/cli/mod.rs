@@ -1,19 +1,24 @@
 //! One file per verb: its arguments (their comments are the help) and a thin function.
 
+mod apply;
 mod args;
 mod completions;
 mod context;
 mod edge;
 mod env;
 mod man;
+mod plan;
+mod run;
+mod saved;
 mod schema;
+mod steps;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 use args::Global;
-use context::Context;
+use context::{Context, Ended};
 
 /// Builds and keeps high-availability stacks for Frappe/ERPNext on plain Linux servers.
 ///
@@ -37,6 +42,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Plan(plan::Args),
+    Apply(apply::Args),
     Schema(schema::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -54,8 +61,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(verb: Verb, context: &Context) -> crate::error::Result<crate::engine::Summary> {
+fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
     match verb {
+        Verb::Plan(args) => plan::run(&args, context),
+        Verb::Apply(args) => apply::run(&args, context),
         Verb::Schema(args) => schema::run(&args, context),
         Verb::Completions(args) => completions::run(&args, context),
         Verb::Man(args) => man::run(&args, context),

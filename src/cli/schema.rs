@@ -2,8 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::context::Context;
-use crate::engine::Summary;
+use super::context::{Context, Ended};
 use crate::error::Result;
 use crate::report::schema;
 
@@ -25,12 +24,12 @@ enum What {
     Plan,
 }
 
-pub fn run(args: &Args, context: &Context) -> Result<Summary> {
+pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let schema = match args.what {
-        What::Inventory => todo!(),
+        What::Inventory => crate::inventory::schema(),
         What::Events => schema::events(),
-        What::Plan => schema::plan(),
+        What::Plan => schemars::schema_for!(super::saved::Saved),
     };
     context.console.document(&schema::text(&schema));
-    Ok(Summary::default())
+    Ok(Ended::with(0))
 }

@@ -28,11 +28,6 @@ pub fn events() -> Schema {
     schema
 }
 
-/// JSON Schema of a saved plan.
-pub fn plan() -> Schema {
-    schema_for!(crate::plan::Plan)
-}
-
 /// A schema as text.
 pub fn text(schema: &Schema) -> String {
     format!(
