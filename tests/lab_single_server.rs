@@ -43,7 +43,7 @@ fn from_bare_to_served_and_kept() {
     let (code, page) = stack.fetch("/", &[]);
     assert_eq!(code, 200, "{page}");
     assert_eq!(
-        stack.fetch("/entries", &["-d", "name=Ada", "-d", "text=hello"]).0 / 100,
+        stack.fetch("/entries", &["-d", "author=Ada", "-d", "text=hello"]).0 / 100,
         3,
         "a redirect after the post"
     );
