@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::cgroup::Cgroup;
+use super::cgroup::{self, Cgroup};
 use super::error::{LabError, Result};
 use super::machine::{BUNDLE, Surroundings, extra_certificates};
 use super::state::{Lock, StateRoot, make_dir, names_in, remove_dir};
@@ -76,13 +76,14 @@ pub(super) fn ensure(
     })?;
     if !finished.is_dir() {
         // What a killed build left, also while its mmdebstrap still runs.
-        let group = Cgroup::of("build", &name)?;
+        let group = Cgroup::of("build", &format!("{name}-{}", root.mark()))?;
         group.kill()?;
         let part = root.bases().join(format!(".{name}"));
         remove_dir(&part)?;
         report(LabEvent::BaseStarted { suite });
         let built = build(&part, suite, &packages, here, &group, &lock, report);
         group.kill()?;
+        cgroup::tidy("build")?;
         if let Err(e) = built {
             remove_dir(&part)?;
             return Err(e);
