@@ -15,14 +15,20 @@ fn killed_at_random(subnet: u8, warm: bool) {
     let stack = Stack::boot(subnet, Serves::Guestbook, warm);
     let (step, delay) = {
         let mut random = rand::rng();
-        (random.random_range(1..=STEPS), Duration::from_millis(random.random_range(0..1500)))
+        (
+            random.random_range(1..=STEPS),
+            Duration::from_millis(random.random_range(0..1500)),
+        )
     };
     let at = stack.apply_killed(step, delay);
     println!("killed {delay:?} after the start of step {step}: {at:?}");
     let healed = stack.apply(&[]).exits(0).summary();
     let then = stack.apply(&[]).exits(0).summary();
     println!("healed: {healed}\nthen: {then}");
-    assert_eq!(then["changed"], 0, "killed {delay:?} after the start of step {step} ({at:?}): {then}");
+    assert_eq!(
+        then["changed"], 0,
+        "killed {delay:?} after the start of step {step} ({at:?}): {then}"
+    );
     assert_eq!(stack.fetch("/health", &[]).0, 200);
 }
 

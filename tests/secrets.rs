@@ -100,7 +100,7 @@ fn what_nobody_gave_is_generated_once_and_kept_encrypted() {
         "redis/cache",
         "redis/queue",
         "site/a.example.com/admin",
-        "site/a.example.com/db",
+        "site/a.example.com/database",
         "site/a.example.com/encryption_key",
     ];
     assert_eq!(first.generated, names);
@@ -144,7 +144,7 @@ fn a_new_site_adds_only_its_own_secrets() {
         after.generated,
         [
             "site/b.example.com/admin",
-            "site/b.example.com/db",
+            "site/b.example.com/database",
             "site/b.example.com/encryption_key"
         ]
     );

@@ -96,6 +96,9 @@ pub fn single(app: App, sites: Vec<Site>) -> Inventory {
             https_port: 443,
         },
         system: System::default(),
+        become_password: None,
+        source: crate::inventory::diagnostics::Source::new("inventory.yml", ""),
+        secret_spans: Default::default(),
         templates: None,
         secrets: SecretsFile {
             path: PathBuf::from("/inventory/secrets.age"),

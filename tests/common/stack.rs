@@ -50,7 +50,13 @@ impl Said {
     /// Fails the test unless it ended with this code.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", tail(&self.stdout), tail(&self.stderr));
+        assert_eq!(
+            self.code,
+            code,
+            "stdout:\n{}\nstderr:\n{}",
+            tail(&self.stdout),
+            tail(&self.stderr)
+        );
         self
     }
 
@@ -104,7 +110,12 @@ impl Stack {
             ),
         )
         .expect("an inventory");
-        let stack = Stack { folder, inventory, address, gateway };
+        let stack = Stack {
+            folder,
+            inventory,
+            address,
+            gateway,
+        };
         // What an earlier run of this test that was killed left.
         let _ = stack.hactl(&["lab", "down"]);
         let mut up = vec!["lab", "up"];
@@ -138,7 +149,13 @@ impl Stack {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
         let home = self.folder.path();
         // Its own home: no configuration, identity or journal of whoever runs the tests.
-        for name in ["XDG_STATE_HOME", "XDG_CONFIG_HOME", "SSH_AUTH_SOCK", "HACTL_INVENTORY", "HACTL_AGE_IDENTITY"] {
+        for name in [
+            "XDG_STATE_HOME",
+            "XDG_CONFIG_HOME",
+            "SSH_AUTH_SOCK",
+            "HACTL_INVENTORY",
+            "HACTL_AGE_IDENTITY",
+        ] {
             command.env_remove(name);
         }
         command.env("HOME", home).current_dir(home).stdin(Stdio::null());
@@ -186,14 +203,21 @@ impl Stack {
     pub fn on_host(&self, script: &str) -> String {
         let output = Command::new("ssh")
             .args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o"])
-            .arg(format!("UserKnownHostsFile={}", self.folder.path().join("known_hosts").display()))
+            .arg(format!(
+                "UserKnownHostsFile={}",
+                self.folder.path().join("known_hosts").display()
+            ))
             .arg("-i")
             .arg(self.folder.path().join("id_ed25519"))
             .arg(format!("root@{}", self.address))
             .arg(script)
             .output()
             .expect("ssh");
-        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{script}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 

@@ -6,6 +6,7 @@
 mod file;
 mod generate;
 mod identity;
+pub mod pem;
 mod source;
 mod wanted;
 
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::error::Error;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretStore};
 
 use super::diagnostics::{Diagnostic, Diagnostics, Span};
 use super::model::{Inventory, SecretRef};
@@ -28,8 +29,9 @@ pub const PLACEHOLDER: &str = "hactl-placeholder-not-a-secret00";
 pub const PLACEHOLDER_KEY: &str = "aGFjdGwtcGxhY2Vob2xkZXItbm90LWEtc2VjcmV0MDA=";
 
 /// Secrets by canonical name: `mariadb/root`, `mariadb/replication`, `redis/cache`, `redis/queue`, for every site
-/// `site/NAME/admin`, `site/NAME/db` and `site/NAME/encryption_key`, for a WSGI app `app/secret_key`, and
-/// `become_password` when the inventory names one.
+/// `site/NAME/admin`, `site/NAME/database` and `site/NAME/encryption_key`, for a WSGI app `app/database` and
+/// `app/secret_key`, for certificates given as files `tls/SITE/certificate` and `tls/SITE/key`, and `become_password` when
+/// the inventory names one.
 #[derive(Clone, Default)]
 pub struct Secrets {
     values: BTreeMap<String, Secret>,
@@ -44,6 +46,12 @@ pub struct Resolved {
     pub generated: Vec<String>,
     /// Names whose value is a placeholder; never more than none after [`Secrets::resolve`].
     pub placeholders: Vec<String>,
+}
+
+impl SecretStore for Secrets {
+    fn secret(&self, name: &str) -> Result<Secret, Error> {
+        self.get(name).cloned()
+    }
 }
 
 impl fmt::Debug for Secrets {
@@ -98,6 +106,9 @@ impl Secrets {
             let lost = || Error::internal(format!("the secret `{}` was stored but is not there", want.name));
             values.insert(want.name.clone(), secret.ok_or_else(lost)?.clone());
         }
+        for (name, secret) in pem::read(inventory) {
+            values.insert(name, secret?);
+        }
         Ok(Resolved {
             secrets: Secrets { values },
             generated,
@@ -129,6 +140,13 @@ impl Secrets {
                 want.placeholder()
             });
             values.insert(want.name.clone(), value);
+        }
+        for (name, secret) in pem::read(inventory) {
+            let value = secret.unwrap_or_else(|_| {
+                placeholders.push(name.clone());
+                Secret::new(PLACEHOLDER)
+            });
+            values.insert(name, value);
         }
         Ok(Resolved {
             secrets: Secrets { values },

@@ -52,12 +52,13 @@ pub fn of(inventory: &Inventory) -> Vec<Wanted<'_>> {
         .map(|name| password(name, None))
         .collect();
     if let App::Wsgi(_) = inventory.app {
+        list.push(password("app/database", None));
         list.push(password("app/secret_key", None));
     }
     for site in &inventory.sites {
         let name = &site.name;
         list.push(password(&format!("site/{name}/admin"), site.admin_password.as_ref()));
-        list.push(password(&format!("site/{name}/db"), None));
+        list.push(password(&format!("site/{name}/database"), None));
         list.push(Wanted {
             name: format!("site/{name}/encryption_key"),
             given: None,
