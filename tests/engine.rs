@@ -27,7 +27,9 @@ sites: [ { name: erp.example.com } ]
 
 fn engine(host: &Modelled) -> (Engine, mpsc::UnboundedReceiver<Event>) {
     let loaded = hactl::inventory::parse(INVENTORY, Path::new("/nowhere/inventory.yml")).expect("a good inventory");
-    let secrets = Secrets::existing_or_placeholder(&loaded.inventory, &Keyring::from_env(Keyring::nobody())).unwrap().secrets;
+    let secrets = Secrets::existing_or_placeholder(&loaded.inventory, &Keyring::from_env(Keyring::nobody()))
+        .unwrap()
+        .secrets;
     let (sender, receiver) = mpsc::unbounded_channel();
     let engine = Engine {
         inventory: Arc::new(loaded.inventory),
@@ -84,7 +86,10 @@ async fn a_cut_at_any_step_is_healed_to_the_same_end() {
             let (planned, cut) = apply(&host).await;
             assert_eq!(cut.exit_code, 4, "{fault:?}");
             assert_eq!(cut.failed, 1, "{fault:?}");
-            assert!(cut.changed + cut.skipped < planned, "{fault:?}: the cut step counts as neither");
+            assert!(
+                cut.changed + cut.skipped < planned,
+                "{fault:?}: the cut step counts as neither"
+            );
             host.fails(Fault::None);
             let (_, healed) = apply(&host).await;
             assert_eq!(healed.exit_code, 0, "{fault:?}");

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::args::{Global, InventoryArg, LimitArg};
-use crate::engine::{Event, Summary};
 use crate::engine::link::ShellLinks;
+use crate::engine::{Event, Summary};
 use crate::error::{Error, Result};
 use crate::inventory::secrets::{Keyring, Resolved, Secrets};
 use crate::inventory::{self, Become, Inventory, Loaded, TransportKind};
 use crate::report::{Console, Format, Note};
-use crate::role::{SecretStore, Templates};
+use crate::role::Templates;
 use crate::secret::Secret;
 use crate::transport::auto::{Connector, Options};
 use crate::transport::local::Local;
@@ -120,9 +120,11 @@ impl Context {
     pub fn trouble(&self, text: &str, hint: Option<&str>) {
         if self.console.format == Format::Text {
             let paint = self.console.side_paint();
-            self.console.say(&format!("{}\n", paint.bad(&crate::quote::terminal(text))));
+            self.console
+                .say(&format!("{}\n", paint.bad(&crate::quote::terminal(text))));
             if let Some(hint) = hint {
-                self.console.say(&format!("  {} {}\n", paint.good("next:"), crate::quote::terminal(hint)));
+                self.console
+                    .say(&format!("  {} {}\n", paint.good("next:"), crate::quote::terminal(hint)));
             }
         }
     }
@@ -267,13 +269,4 @@ fn become_password(inventory: &Inventory, secrets: Option<&Secrets>, hosts: &[St
         ))
         .hint("name it in the inventory: `become_password: !secret env:NAME`, or a NAME of the secrets file")
     })
-}
-
-/// Secrets for templates.
-pub struct Store(pub Secrets);
-
-impl SecretStore for Store {
-    fn secret(&self, name: &str) -> Result<Secret> {
-        self.0.get(name).cloned()
-    }
 }

@@ -15,9 +15,9 @@ use crate::report::{Console, Note};
 use crate::transport::TransportError;
 use crate::transport::wire::Piece;
 
-/// Run a command as root on all hosts side by side, e.g. hactl exec -- systemctl is-active nginx
+/// Run a command as root on all hosts side by side
 ///
-/// The words after `--` reach the host as they are; for a shell's syntax: hactl exec -- sh -c 'df -h | grep /srv'. Exits
+/// E.g. hactl exec -- systemctl is-active nginx. The words after `--` reach the host as they are; for a shell's syntax: hactl exec -- sh -c 'df -h | grep /srv'. Exits
 /// with 4 when it fails on some host.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -60,8 +60,10 @@ async fn one(args: &Args, context: &Context, links: &ShellLinks, host: &Host, wi
     let limit = Duration::from_secs(args.timeout.max(1));
     let result = tokio::time::timeout(limit, command(args, console, links, host, width)).await;
     let result = result.unwrap_or_else(|_| {
-        Err(TransportError::lost(format!("{}: given up after {} s", host.name, limit.as_secs()))
-            .hint("--timeout SECONDS gives it longer"))
+        Err(
+            TransportError::lost(format!("{}: given up after {} s", host.name, limit.as_secs()))
+                .hint("--timeout SECONDS gives it longer"),
+        )
     });
     let ms = hosts::millis(started);
     let kind = match result {

@@ -14,7 +14,9 @@ use crate::quote::terminal;
 use crate::report::note::Verdict;
 use crate::report::{Format, Note};
 
-/// Boot, break and mend a local fleet of real Debian hosts for an inventory (needs root and systemd-nspawn)
+/// Boot, break and mend a local fleet for an inventory
+///
+/// Its hosts are real Debian systems in systemd-nspawn on this machine; needs root.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::args::{InventoryArg, LimitArg};
-use super::context::{Context, Ended, Missing, Prepared, Store};
+use super::context::{Context, Ended, Missing, Prepared};
 use crate::error::{Error, Kind, Result};
 use crate::plan::Desired;
 use crate::report::Note;
@@ -20,9 +20,9 @@ const MARK: &str = ".hactl-render";
 /// What stands for a secret.
 const MASK: &str = "********";
 
-/// Render every file of every host into a local folder: DIR/HOST/etc/nginx/nginx.conf ... Touches no host
+/// Render every file of every host into a local folder
 ///
-/// Values that follow from a host's size (workers, buffers) are those of Debian 12 with 2 processors and 4 GiB. Files
+/// Touches no host; files are DIR/HOST/etc/nginx/nginx.conf and so on. Values that follow from a host's size (workers, buffers) are those of Debian 12 with 2 processors and 4 GiB. Files
 /// that hactl shares with others hold only hactl's part.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -56,19 +56,21 @@ struct Rendered {
 
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     replaceable(&args.out)?;
-    let missing = if args.with_secrets { Missing::StandIn } else { Missing::Offline };
+    let missing = if args.with_secrets {
+        Missing::StandIn
+    } else {
+        Missing::Offline
+    };
     let prepared = Prepared::new(context, &args.inventory, &args.limit, missing)?;
-    let store = Store(prepared.secrets.clone());
-    let secrets: &dyn SecretStore = if args.with_secrets { &store } else { &Masked };
+    let secrets: &dyn SecretStore = if args.with_secrets { &prepared.secrets } else { &Masked };
     let topology = Topology::of(&prepared.inventory);
     let mut all = Vec::new();
     for view in topology.hosts().filter(|view| prepared.hosts.contains(&view.host.name)) {
         let desired = role::desired(view, &Facts::assumed(), &prepared.templates, secrets)?;
         all.push((desired.host.clone(), files(&desired)));
     }
-    write(args, &all).map_err(|error| {
-        Error::internal(format!("{}: cannot write rendered files: {error}", args.out.display()))
-    })?;
+    write(args, &all)
+        .map_err(|error| Error::internal(format!("{}: cannot write rendered files: {error}", args.out.display())))?;
     for (host, files) in &all {
         for file in files {
             context.console.line(&Note::Rendered {
@@ -98,10 +100,11 @@ fn replaceable(folder: &Path) -> Result<()> {
     if empty || (kind.is_dir() && folder.join(MARK).is_file()) {
         return Ok(());
     }
-    Err(
-        Error::new(Kind::Refused, format!("{shown} is there and was not written by hactl render"))
-            .hint("choose another --out, or remove it yourself"),
+    Err(Error::new(
+        Kind::Refused,
+        format!("{shown} is there and was not written by hactl render"),
     )
+    .hint("choose another --out, or remove it yourself"))
 }
 
 fn files(desired: &Desired) -> Vec<Rendered> {
@@ -144,10 +147,18 @@ fn write(args: &Args, all: &[(String, Vec<Rendered>)]) -> io::Result<()> {
     fs::create_dir_all(parent)?;
     let fresh = tempfile::Builder::new().prefix(".hactl-render-").tempdir_in(parent)?;
     let mode = |secret: bool| if args.with_secrets && secret { 0o600 } else { 0o644 };
-    put(&fresh.path().join(MARK), "Written by hactl render; the next render replaces this folder.\n", 0o644)?;
+    put(
+        &fresh.path().join(MARK),
+        "Written by hactl render; the next render replaces this folder.\n",
+        0o644,
+    )?;
     for (host, files) in all {
         for file in files {
-            put(&inside(&fresh.path().join(host), &file.path)?, &file.text, mode(file.secret))?;
+            put(
+                &inside(&fresh.path().join(host), &file.path)?,
+                &file.text,
+                mode(file.secret),
+            )?;
         }
     }
     if !args.with_secrets {
@@ -184,7 +195,11 @@ fn put(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)?;
     file.write_all(text.as_bytes())
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::context::{Context, Prepared, Store};
+use super::context::{Context, Prepared};
 use crate::engine::{Engine, Event, Events, HostSummary, Interrupt, Summary, Survey, Urgency, journal};
 use crate::error::{Kind, Result};
 use crate::report::{Console, Reporter};
@@ -51,7 +51,7 @@ impl Run {
             doing: format!("{verb} {}", prepared.inventory.path.display()),
             inventory: prepared.inventory,
             templates: prepared.templates,
-            secrets: Arc::new(Store(prepared.secrets)),
+            secrets: Arc::new(prepared.secrets),
             links: Arc::new(links),
             events,
             interrupt,

@@ -11,7 +11,9 @@ use crate::inventory::{Host, Ssh, TransportKind};
 use crate::quote::sh_words;
 use crate::transport::native::jump::Spec;
 
-/// Open a shell on a host: becomes the system's ssh with the inventory's user, port, key, known_hosts and jump host
+/// Open a shell on a host
+///
+/// Becomes the system's ssh with the inventory's user, port, key, known_hosts and jump host.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The host's name in the inventory

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::args::{InventoryArg, LimitArg};
-use super::context::{Context, Ended, Missing, Prepared, Store};
+use super::context::{Context, Ended, Missing, Prepared};
 use super::run::{Run, looked};
 use super::table::{self, Row};
 use crate::engine::{ExtraQuestions, Summary, Survey};
 use crate::error::{Kind, Result};
-use crate::inventory::{Host, Inventory};
 use crate::inventory::secrets::Secrets;
+use crate::inventory::{Host, Inventory};
 use crate::report::Note;
 use crate::report::note::Verdict;
 use crate::resource::{Ask, Facts};
@@ -19,9 +19,10 @@ use crate::topology::{HostView, Topology};
 /// Free space on `/` below which a host deserves a look, MiB.
 const LITTLE_DISK: u64 = 2048;
 
-/// Show what serves and what does not on every host, and whether the host still is as the inventory says
+/// Show what serves and what does not on every host
 ///
-/// Every service is asked by the same test that apply waits for. Exits with 4 when something does not serve.
+/// Every service is asked by the same test that apply waits for; and every host, whether it still is as the inventory
+/// says. Exits with 4 when something does not serve.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -52,7 +53,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
 }
 
 fn questions(inventory: &Arc<Inventory>, templates: &Arc<Templates>, secrets: Secrets) -> ExtraQuestions {
-    let (inventory, templates, store) = (Arc::clone(inventory), Arc::clone(templates), Store(secrets));
+    let (inventory, templates, store) = (Arc::clone(inventory), Arc::clone(templates), secrets);
     Box::new(move |host: &Host| {
         let topology = Topology::of(&inventory);
         let view = HostView { topology, host };

@@ -3,8 +3,8 @@
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
 use crate::quote::terminal;
-use crate::report::note::Verdict;
 use crate::report::Console;
+use crate::report::note::Verdict;
 
 /// One line.
 pub struct Row {
@@ -33,7 +33,11 @@ pub fn render(header: &[&str], rows: &[Row], console: &Console) -> String {
     } else {
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
-    table.set_header(header.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
+    table.set_header(
+        header
+            .iter()
+            .map(|title| Cell::new(title).add_attribute(Attribute::Bold)),
+    );
     for row in rows {
         let mut cells: Vec<Cell> = row.cells.iter().map(|cell| Cell::new(terminal(cell))).collect();
         cells.push(word(row.verdict));
@@ -41,7 +45,9 @@ pub fn render(header: &[&str], rows: &[Row], console: &Console) -> String {
         table.add_row(cells);
     }
     let text = table.to_string();
-    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    // Each cell has a blank before it; the first one needs none.
+    let line = |line: &str| format!("{}\n", line.strip_prefix(' ').unwrap_or(line).trim_end());
+    text.lines().map(line).collect()
 }
 
 fn word(verdict: Verdict) -> Cell {

@@ -102,7 +102,10 @@ fn answers(subject: &str, seen: &Observed) -> Result<(), String> {
         Some(test) if test.code == 124 => Err(format!("does not answer within {LIMIT} s")),
         Some(test) => {
             let said = test.output.lines().find(|line| !line.trim().is_empty());
-            Err(said.map_or_else(|| format!("does not answer (status {})", test.code), |line| line.trim().to_owned()))
+            Err(said.map_or_else(
+                || format!("does not answer (status {})", test.code),
+                |line| line.trim().to_owned(),
+            ))
         }
         None => Err("was not tested".into()),
     }

@@ -6,7 +6,7 @@ mod reading;
 use std::time::Instant;
 
 use super::args::{InventoryArg, LimitArg};
-use super::context::{Context, Ended, Missing, Prepared, Store};
+use super::context::{Context, Ended, Missing, Prepared};
 use super::hosts;
 use super::table::{self, Row};
 use crate::engine::Summary;
@@ -17,7 +17,10 @@ use crate::resource::Facts;
 use crate::role;
 use crate::topology::Topology;
 
-/// Check the inventory, secrets and templates without touching a host; with --remote, whether the hosts will do
+/// Check the inventory and templates; with --remote, also whether the hosts will do
+///
+/// Without --remote no host is touched: everything is rendered as for Debian 12. Exits with 2 when something is wrong in
+/// the files, with 4 when a host will not do, with 5 when one cannot be reached.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -87,12 +90,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
 
 /// Renders everything for every chosen host. All failures at once.
 fn offline(prepared: &Prepared) -> Result<Vec<Found>> {
-    let store = Store(prepared.secrets.clone());
     let topology = Topology::of(&prepared.inventory);
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for view in topology.hosts().filter(|view| prepared.hosts.contains(&view.host.name)) {
         let name = &view.host.name;
-        match role::desired(view, &Facts::assumed(), &prepared.templates, &store) {
+        match role::desired(view, &Facts::assumed(), &prepared.templates, &prepared.secrets) {
             Ok(desired) => {
                 let roles: Vec<_> = view.host.roles.iter().map(|role| role.word()).collect();
                 let count = desired.resources.len();
@@ -150,7 +152,10 @@ fn show(context: &Context, lists: &[(Option<String>, Vec<Found>)]) {
             let hint = found.hint.iter().filter(|hint| !hints.contains(hint));
             hints.extend(hint.collect::<Vec<_>>());
             rows.push(Row {
-                cells: vec![host.clone().unwrap_or_else(|| "inventory".into()), found.subject.to_owned()],
+                cells: vec![
+                    host.clone().unwrap_or_else(|| "inventory".into()),
+                    found.subject.to_owned(),
+                ],
                 verdict: found.verdict,
                 detail: found.detail.clone(),
             });

@@ -3,7 +3,12 @@
 use super::{Found, Verdict};
 
 /// Systems that hactl's roles are made for: `ID` and `VERSION_ID` of os-release.
-const SYSTEMS: [(&str, &str); 4] = [("debian", "12"), ("debian", "13"), ("ubuntu", "22.04"), ("ubuntu", "24.04")];
+const SYSTEMS: [(&str, &str); 4] = [
+    ("debian", "12"),
+    ("debian", "13"),
+    ("ubuntu", "22.04"),
+    ("ubuntu", "24.04"),
+];
 
 /// MiB of memory below which services do not fit, and below which they are cramped.
 const MEMORY: (u64, u64) = (450, 950);
@@ -31,18 +36,26 @@ pub struct Port {
 /// All findings. `before` and `after`: this machine's clock around the request, seconds.
 pub fn read(sections: &[Section], ports: &[Port], before: u64, after: u64) -> Vec<Found> {
     let body = |name: &str| {
-        let section = sections.iter().find(|section| section.words.first().is_some_and(|word| word == name));
+        let section = sections
+            .iter()
+            .find(|section| section.words.first().is_some_and(|word| word == name));
         section.map_or("", |section| section.body.trim())
     };
     let mut found = vec![system(body("system"), body("init")), memory(body("memory"))];
-    for section in sections.iter().filter(|section| section.words.first().is_some_and(|word| word == "disk")) {
+    for section in sections
+        .iter()
+        .filter(|section| section.words.first().is_some_and(|word| word == "disk"))
+    {
         let path = section.words.get(1).map_or("/", String::as_str);
         found.push(disk(path, section.body.trim()));
     }
     found.push(clock(body("clock"), before, after));
     found.extend(listeners(body("ports"), ports));
     found.push(packages(body("apt")));
-    for section in sections.iter().filter(|section| section.words.first().is_some_and(|word| word == "name")) {
+    for section in sections
+        .iter()
+        .filter(|section| section.words.first().is_some_and(|word| word == "name"))
+    {
         let name = section.words.get(1).map_or("", String::as_str);
         found.push(resolved(name, section.body.trim()));
     }
@@ -51,7 +64,9 @@ pub fn read(sections: &[Section], ports: &[Port], before: u64, after: u64) -> Ve
 
 fn system(release: &str, init: &str) -> Found {
     let value = |key: &str| {
-        let line = release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let line = release
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         line.unwrap_or_default().trim_matches('"').to_owned()
     };
     let (id, version) = (value("ID"), value("VERSION_ID"));
@@ -135,13 +150,18 @@ fn listeners(text: &str, ports: &[Port]) -> Vec<Found> {
         }
         let detail = format!("{number} ({}) is taken by {program}", port.purpose);
         if !taken.iter().any(|other: &Found| other.detail == detail) {
-            let hint = format!("stop what listens there, or choose other ports in the inventory: ss -ltnp | grep :{number}");
+            let hint =
+                format!("stop what listens there, or choose other ports in the inventory: ss -ltnp | grep :{number}");
             taken.push(Found::new("ports", Verdict::Bad, detail).hint(hint));
         }
     }
     if taken.is_empty() && !ports.is_empty() {
         let numbers: Vec<_> = ports.iter().map(|port| port.number.to_string()).collect();
-        taken.push(Found::new("ports", Verdict::Good, format!("{} free or ours", numbers.join(", "))));
+        taken.push(Found::new(
+            "ports",
+            Verdict::Good,
+            format!("{} free or ours", numbers.join(", ")),
+        ));
     }
     taken
 }
@@ -182,7 +202,10 @@ mod tests {
         ("init", "systemd\n"),
         ("memory", "4028000\n"),
         ("disk /", "20000\n"),
-        ("ports", "known\nLISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:((\"nginx\",pid=7,fd=6))\n"),
+        (
+            "ports",
+            "known\nLISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:((\"nginx\",pid=7,fd=6))\n",
+        ),
         ("apt", "status 0\n"),
         ("name git.example.com", "192.0.2.7 STREAM git.example.com\n"),
     ];
@@ -225,7 +248,12 @@ mod tests {
     #[test]
     fn each_lack_is_found_alone() {
         let cases = [
-            ("system", "ID=alpine\nVERSION_ID=3.20\n", Verdict::Bad, "alpine 3.20 is not supported"),
+            (
+                "system",
+                "ID=alpine\nVERSION_ID=3.20\n",
+                Verdict::Bad,
+                "alpine 3.20 is not supported",
+            ),
             ("init", "\n", Verdict::Bad, "debian 12 without systemd"),
             ("memory", "409600\n", Verdict::Bad, "400 MiB"),
             ("memory", "819200\n", Verdict::Warning, "800 MiB"),
@@ -259,7 +287,12 @@ mod tests {
                 Verdict::Warning,
                 "The following packages are only half configured:",
             ),
-            ("name git.example.com", "\n", Verdict::Bad, "git.example.com does not resolve"),
+            (
+                "name git.example.com",
+                "\n",
+                Verdict::Bad,
+                "git.example.com does not resolve",
+            ),
         ];
         for (mark, body, verdict, detail) in cases {
             let odd: Vec<_> = findings(&[(mark, body)])
