@@ -5,6 +5,7 @@
 pub mod app;
 mod base;
 mod builtin;
+pub mod health;
 mod mariadb;
 pub mod nginx;
 mod redis;
