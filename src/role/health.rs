@@ -127,13 +127,12 @@ fn site_test(view: &HostView, site: &Site) -> String {
 fn redis_test(instance: &Instance) -> String {
     format!(
         "{}\n\
-         timeout 5 redis-cli -h 127.0.0.1 -p {} info 2>&1 | while IFS=: read -r key value; do\n\
+         timeout 5 redis-cli -h 127.0.0.1 -p \"$port\" info 2>&1 | while IFS=: read -r key value; do\n\
          \x20   case $key in\n\
          \x20       uptime_in_seconds | used_memory | maxmemory | aof_last_write_status | rdb_last_bgsave_status) echo \"$key=$value\" ;;\n\
          \x20   esac\n\
          done",
-        instance.ping(),
-        instance.port
+        instance.ping()
     )
 }
 
