@@ -36,6 +36,12 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
+/// Where roles and templates ask for a secret's value.
+pub trait SecretStore {
+    /// The secret's value; the error names it and says how to set it.
+    fn secret(&self, name: &str) -> crate::error::Result<Secret>;
+}
+
 /// Text that may or may not be secret, e.g. a rendered file: secret as soon as one secret went into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Text {

@@ -243,3 +243,45 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_schema_describes_what_is_accepted() {
+    let schema = serde_json::to_value(hactl::inventory::schema()).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let json = |path: &Path| -> serde_json::Value {
+        let text = std::fs::read_to_string(path).expect("an inventory");
+        serde_saphyr::from_str(&text).expect("YAML")
+    };
+    for path in ["tests/inventory/good", "inventories"].into_iter().flat_map(files) {
+        let mut value = json(&path);
+        // Empty keys are allowed in the file but need no blessing by an editor.
+        drop_nulls(&mut value);
+        let errors: Vec<String> = validator
+            .iter_errors(&value)
+            .map(|e| format!("{}: {e}", e.instance_path()))
+            .collect();
+        assert_eq!(errors, Vec::<String>::new(), "{}", path.display());
+    }
+    for name in ["unknown-keys", "types", "missing"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/inventory/bad/{name}.yml"));
+        assert!(!validator.is_valid(&json(&path)), "{name}");
+    }
+    let tooltip = &schema["properties"]["cluster"]["description"];
+    assert!(
+        tooltip
+            .as_str()
+            .is_some_and(|text| text.contains("Name of the cluster")),
+        "{tooltip}"
+    );
+}
+
+fn drop_nulls(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(map) => {
+            map.retain(|_, v| !v.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        serde_json::Value::Array(list) => list.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}

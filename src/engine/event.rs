@@ -22,6 +22,13 @@ impl Events {
         Events { reporter, journal }
     }
 
+    /// Only for the journal: what the user is told in another way.
+    pub fn record_only(&self, event: &Event) {
+        if let Some(journal) = &self.journal {
+            journal.record(event);
+        }
+    }
+
     /// Tells everybody. Never blocks on a reporter.
     pub fn send(&self, event: Event) {
         if let Some(journal) = &self.journal {

@@ -34,11 +34,9 @@ fn secrets(text: &str) -> String {
     let mut block: Option<usize> = None;
     for line in text.split_inclusive('\n') {
         let indent = line.len() - line.trim_start_matches(' ').len();
-        if let Some(column) = block {
-            if line.trim().is_empty() || indent > column {
-                hide(line, &mut out);
-                continue;
-            }
+        if block.is_some_and(|column| line.trim().is_empty() || indent > column) {
+            hide(line, &mut out);
+            continue;
         }
         block = mask_line(line, &mut out);
     }

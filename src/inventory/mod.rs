@@ -4,10 +4,13 @@
 
 mod build;
 pub mod diagnostics;
+mod fingerprint;
 mod mask;
 pub mod model;
 mod raw;
 mod rules;
+mod schema;
+pub mod secrets;
 mod suggest;
 mod yaml;
 
@@ -17,7 +20,9 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity, Source, Span};
+pub use fingerprint::digest;
 pub use model::*;
+pub use schema::schema;
 
 /// An inventory and what was remarked about it.
 #[derive(Debug, Clone)]
@@ -43,8 +48,12 @@ impl Loaded {
 /// the message holds every diagnostic with its source line.
 pub fn load(path: &Path) -> Result<Loaded, Error> {
     let text = read(path)?;
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    parse(&text, path).map_err(|diagnostics| diagnostics.into_error(colour))
+    parse(&text, path).map_err(|diagnostics| diagnostics.into_error(colour()))
+}
+
+/// Whether errors may have colours: they go to a terminal, and nobody asked otherwise.
+fn colour() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
 /// Reads the file without looking at more of it than an inventory may have.

@@ -340,11 +340,11 @@ pub fn jump(text: &str) -> Result<(), Refusal> {
             None => (host, None),
         }
     };
-    let address = host.starts_with('[') && name.parse::<std::net::Ipv6Addr>().is_ok();
-    let name_ok = address
-        || (!name.is_empty()
-            && !name.starts_with('-')
-            && all(name, |c| c.is_ascii_alphanumeric() || "._-".contains(c)));
+    let name_ok = if host.starts_with('[') {
+        name.parse::<std::net::Ipv6Addr>().is_ok()
+    } else {
+        !name.is_empty() && !name.starts_with('-') && all(name, |c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
     let login_ok = login.is_none_or(|u| {
         !u.is_empty() && !u.starts_with('-') && all(u, |c| c.is_ascii_alphanumeric() || "._-".contains(c))
     });
@@ -370,4 +370,159 @@ pub fn recipient(text: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     refuse("is no recipient: `age1...`, or a line `ssh-ed25519 ...` or `ssh-rsa ...`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Case = (
+        fn(&str) -> Result<(), Refusal>,
+        &'static [&'static str],
+        &'static [&'static str],
+    );
+
+    #[test]
+    fn rules_take_what_is_usual_and_refuse_what_is_dangerous() {
+        let cases: &[Case] = &[
+            (
+                git_url,
+                &[
+                    "https://github.com/frappe/frappe",
+                    "ssh://git@h:22/x.git",
+                    "git://10.77.0.1/guestbook",
+                    "file:///srv/git/x",
+                    "git@github.com:a/b.git",
+                    "h:x",
+                ],
+                &[
+                    "",
+                    "-x",
+                    "--upload-pack=id",
+                    "ext::sh",
+                    "ext://x",
+                    "ssh://-oProxyCommand=x/y",
+                    "ssh://a@-o/y",
+                    "-h:x",
+                    "a@-h:x",
+                    "https://",
+                    "file:///",
+                    "/srv/x",
+                    "x",
+                    "h:-x",
+                    "https://h/a b",
+                    "git@h:",
+                ],
+            ),
+            (
+                git_ref,
+                &["main", "v15.51.2", "feature/x", "1.10", "0a1b2c3d", "release-1_2"],
+                &[
+                    "", "-x", "a..b", "a b", "a~1", "a^", "a:b", "x.lock", "/a", "a/", "@{u}", "$(id)", "a;b", "a\"b",
+                    "a//b",
+                ],
+            ),
+            (
+                jump,
+                &[
+                    "bastion",
+                    "ops@bastion:2200",
+                    "10.0.0.1",
+                    "[fd00::1]:22",
+                    "ops@[fd00::1]",
+                ],
+                &[
+                    "",
+                    "-o",
+                    "a b",
+                    "@h",
+                    "-x@h",
+                    "h:",
+                    "h:0",
+                    "h:70000",
+                    "[h]:22",
+                    "[fd00::1",
+                    "[fd00::1]x",
+                    "h;id",
+                    "a,b",
+                ],
+            ),
+            (
+                debian_package,
+                &[
+                    "git",
+                    "g++",
+                    "libstdc++6",
+                    "libffi-dev",
+                    "libc6:amd64",
+                    "wkhtmltopdf=0.12.6-2+b1",
+                    "7zip",
+                ],
+                &[
+                    "", "a", "-y", "vim-", "vim+", "A", "a b", "x=", "x:", "x=1;id", "./x.deb",
+                ],
+            ),
+            (
+                host_path,
+                &["/srv/app", "/srv/frappe/bench"],
+                &[
+                    "",
+                    "/",
+                    "/etc",
+                    "srv",
+                    "/srv/../etc",
+                    "/srv/a b",
+                    "/srv/",
+                    "/srv//x",
+                    "/srv/%x",
+                ],
+            ),
+            (
+                site,
+                &["erp.example.com", "localhost", "a-b.c1"],
+                &[
+                    "", ".", "..", "a..b", "A.b", "-a.b", "a/b", "a_b", "a.", "assets", "apps.txt",
+                ],
+            ),
+            (
+                module,
+                &["guestbook:app", "a.b.c:create.app"],
+                &["", "a", "a:", ":a", "a:b()", "a-b:c", "a.:b", "a:b;c"],
+            ),
+            (user, &["frappe", "_x", "a-b"], &["", "1a", "A", "a b", "a;b", "root\n"]),
+            (
+                database,
+                &["erp", "_1bd3e0294da19198"],
+                &["", "a-b", "mysql", "SYS", "a`b", "aaaaaaaaaabbbbbbbbbbccccccccccddd"],
+            ),
+            (
+                secret_name,
+                &["admin_password", "site/a.b/admin"],
+                &["", "/a", "a/", "a//b", "a b", "a:b"],
+            ),
+            (
+                timezone,
+                &["UTC", "Europe/Vienna", "Etc/GMT+1"],
+                &["", "../x", "/etc", "Europe/", "Europe/..", "a"],
+            ),
+            (
+                url_path,
+                &["/", "/health", "/a?b=c"],
+                &["", "x", "//h", "/a b", "/a;b", "/{a}", "/$a"],
+            ),
+            (
+                python,
+                &["python3.11", "/opt/py/bin/python3"],
+                &["", "-c", "a b", "../python", "python3;id"],
+            ),
+        ];
+        for (i, (rule, good, bad)) in cases.iter().enumerate() {
+            for text in *good {
+                assert_eq!(rule(text), Ok(()), "rule {i}: {text:?}");
+            }
+            for text in *bad {
+                assert!(rule(text).is_err(), "rule {i}: {text:?}");
+            }
+        }
+    }
 }

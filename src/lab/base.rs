@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::cgroup::Cgroup;
 use super::error::{LabError, Result};
 use super::machine::{BUNDLE, Surroundings, extra_certificates};
-use super::state::{StateRoot, make_dir, names_in, remove_dir};
+use super::state::{Lock, StateRoot, make_dir, names_in, remove_dir};
 use super::{LabEvent, Report, command};
 
 /// Which Debian the hosts run.
@@ -81,7 +81,7 @@ pub(super) fn ensure(
         let part = root.bases().join(format!(".{name}"));
         remove_dir(&part)?;
         report(LabEvent::BaseStarted { suite });
-        let built = build(&part, suite, &packages, here, &group, report);
+        let built = build(&part, suite, &packages, here, &group, &lock, report);
         group.kill()?;
         if let Err(e) = built {
             remove_dir(&part)?;
@@ -142,12 +142,17 @@ fn build(
     packages: &[String],
     here: &Surroundings,
     group: &Cgroup,
+    lock: &Lock,
     report: Report,
 ) -> Result<()> {
     let include = format!("--include={}", packages.join(","));
+    let deadline = DEADLINE.to_string();
     let mut mmdebstrap = group.command(
-        DEADLINE,
+        lock,
         [
+            "timeout".as_ref(),
+            "--kill-after=5".as_ref(),
+            deadline.as_ref(),
             "unshare".as_ref(),
             "--mount".as_ref(),
             "--propagation=slave".as_ref(),

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::command::program;
+use super::command::PATH;
 use super::error::{LabError, Result};
+use super::state::Lock;
 
 /// Parent of every group the lab makes.
 const TOP: &str = "hactl-lab";
@@ -42,7 +43,10 @@ impl Cgroup {
     }
 
     /// A command that becomes a member of the group before it starts, so that nothing of it can be outside.
-    pub(super) fn command<I, S>(&self, seconds: u32, argv: I) -> Result<Command>
+    ///
+    /// Until it is a member it holds `lock`: when this process is killed in between, the next holder of the lock does not
+    /// miss what is about to start.
+    pub(super) fn command<I, S>(&self, lock: &Lock, argv: I) -> Result<Command>
     where
         I: IntoIterator<Item = S>,
         S: AsRef<std::ffi::OsStr>,
@@ -51,10 +55,15 @@ impl Cgroup {
             fs::create_dir_all(folder).map_err(LabError::io("cannot make the control group", folder))?;
             delegate(folder);
         }
-        const JOIN: &str =
-            "while [ \"$1\" != -- ]; do echo 0 > \"$1/cgroup.procs\" || exit 1; shift; done; shift; exec \"$@\"";
-        let mut command = program(seconds, ["sh", "-c", JOIN, "hactl-lab"]);
-        command.args(&self.folders).arg("--").args(argv);
+        const JOIN: &str = "while [ \"$1\" != -- ]; do echo 0 > \"$1/cgroup.procs\" || exit 1; shift; done; shift; \
+                            exec \"$@\" < /dev/null";
+        let mut command = Command::new("sh");
+        command.env("PATH", PATH).env("LC_ALL", "C.UTF-8").stdin(lock.hold()?);
+        command
+            .args(["-c", JOIN, "hactl-lab"])
+            .args(&self.folders)
+            .arg("--")
+            .args(argv);
         Ok(command)
     }
 
@@ -80,34 +89,33 @@ impl Cgroup {
         loop {
             let running = self.processes();
             if running.is_empty() {
-                break;
-            }
-            if Instant::now() > deadline {
+                // The kernel lets go of a group a moment after its last process.
+                match self.folders.iter().try_for_each(|folder| remove_tree(folder)) {
+                    Ok(()) => return Ok(()),
+                    Err(_) if Instant::now() < deadline => {}
+                    Err(e) => return Err(LabError::io("cannot remove the control group", &self.folders[0])(e)),
+                }
+            } else if Instant::now() > deadline {
                 return Err(LabError::Remains {
                     what: format!("processes {running:?} do not end although killed"),
                 });
-            }
-            // cgroup.kill (Linux 5.14) takes forking processes too; elsewhere the loop does.
-            if fs::write(self.folders[0].join("cgroup.kill"), "1").is_err() {
-                for pid in running.iter().filter_map(|pid| i32::try_from(*pid).ok()) {
-                    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                    }
-                }
+            } else {
+                self.end(&running);
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        for folder in &self.folders {
-            loop {
-                match remove_tree(folder) {
-                    Ok(()) => break,
-                    // The kernel lets go of a group a moment after its last process.
-                    Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
-                    Err(e) => return Err(LabError::io("cannot remove the control group", folder)(e)),
-                }
+    }
+
+    fn end(&self, running: &[u32]) {
+        // cgroup.kill (Linux 5.14) takes processes that fork meanwhile too; elsewhere the caller's repetition does.
+        if fs::write(self.folders[0].join("cgroup.kill"), "1").is_ok() {
+            return;
+        }
+        for pid in running.iter().filter_map(|pid| i32::try_from(*pid).ok()) {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
-        Ok(())
     }
 }
 

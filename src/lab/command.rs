@@ -105,8 +105,10 @@ fn ended(status: std::process::ExitStatus) -> String {
 }
 
 fn failed(doing: &str, command: &Command, ended: String, output: &str) -> LabError {
-    // Without `timeout --kill-after=5 N`.
-    let words: Vec<_> = command.get_args().skip(2).map(|a| a.to_string_lossy()).collect();
+    // Without `timeout --kill-after=5 N` or what makes it join a group.
+    let all: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
+    let own = all.iter().position(|word| word == "--").map_or(2, |dashes| dashes + 1);
+    let words = all.get(own..).unwrap_or_default();
     LabError::Command {
         doing: doing.into(),
         command: tail(&words.join(" "), 1),

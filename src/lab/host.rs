@@ -17,7 +17,7 @@ use super::error::{LabError, Result};
 use super::fleet::FleetHost;
 use super::machine::Surroundings;
 use super::network::machine_name;
-use super::state::{Disk, Record, StateRoot, make_dir, names_in, read_json, remove_dir, write_json};
+use super::state::{Disk, Lock, Record, StateRoot, make_dir, names_in, read_json, remove_dir, write_json};
 
 /// Starts a host from its folder: `$1` that folder, `$2` its base, then the command of systemd-nspawn.
 ///
@@ -32,13 +32,13 @@ shift 2
 exec "$@"
 "#;
 
-/// Makes a user who may become root, with the keys from standard input: `$1` the user.
+/// Makes a user who may become root: `$1` the user, `$2` the authorized_keys.
 const ADD_USER: &str = r#"set -eu
 useradd --create-home --shell /bin/bash -- "$1"
 printf '%s ALL=(ALL:ALL) NOPASSWD: ALL\n' "$1" > "/etc/sudoers.d/90-$1"
 chmod 0440 "/etc/sudoers.d/90-$1"
 install -d -m 0700 -o "$1" -g "$1" "/home/$1/.ssh"
-cat > "/home/$1/.ssh/authorized_keys"
+printf '%s' "$2" > "/home/$1/.ssh/authorized_keys"
 chown "$1:$1" "/home/$1/.ssh/authorized_keys"
 chmod 0600 "/home/$1/.ssh/authorized_keys"
 "#;
@@ -83,7 +83,14 @@ impl<'a> Machine<'a> {
     }
 
     /// Makes its disk, unless a complete one is there.
-    pub(super) fn prepare(&self, suite: Suite, base: &str, authorized_keys: &str, here: &Surroundings) -> Result<()> {
+    pub(super) fn prepare(
+        &self,
+        lock: &Lock,
+        suite: Suite,
+        base: &str,
+        authorized_keys: &str,
+        here: &Surroundings,
+    ) -> Result<()> {
         if self.disk()?.is_some() {
             return Ok(());
         }
@@ -130,9 +137,10 @@ impl<'a> Machine<'a> {
                 ADD_USER.into(),
                 "sh".into(),
                 user.into(),
+                authorized_keys.into(),
             ];
-            let mut command = self.inside(base, 60, &[], &words)?;
-            finish("make the login on the host", &mut command, Some(authorized_keys))?;
+            let mut command = self.inside(lock, base, &["timeout", "--kill-after=5", "60"], &words)?;
+            finish("make the login on the host", &mut command, None)?;
         }
         write_json(&self.folder.join("host.json"), &Disk { base: base.to_owned() })
     }
@@ -148,7 +156,7 @@ impl<'a> Machine<'a> {
     }
 
     /// A command in the host's group and mount namespace; `before` comes before the namespace is made.
-    fn inside(&self, base: &str, seconds: u32, before: &[&str], argv: &[OsString]) -> Result<std::process::Command> {
+    fn inside(&self, lock: &Lock, base: &str, before: &[&str], argv: &[OsString]) -> Result<std::process::Command> {
         let mut words: Vec<OsString> = before.iter().map(OsString::from).collect();
         words.extend(
             [
@@ -165,11 +173,11 @@ impl<'a> Machine<'a> {
         words.push(self.folder.clone().into());
         words.push(self.root.bases().join(base).into());
         words.extend_from_slice(argv);
-        self.group.command(seconds, words)
+        self.group.command(lock, words)
     }
 
     /// Starts it; [`Machine::wait`] waits for it.
-    pub(super) fn start(&self) -> Result<()> {
+    pub(super) fn start(&self, lock: &Lock) -> Result<()> {
         let Some(disk) = self.disk()? else {
             return Err(LabError::Record {
                 path: self.folder.join("host.json"),
@@ -201,7 +209,7 @@ impl<'a> Machine<'a> {
         let console = fs::File::create(&path).map_err(LabError::io("cannot write", &path))?;
         let again = console.try_clone().map_err(LabError::io("cannot write", &path))?;
         // Its own session: it outlives the terminal and this process.
-        let mut command = self.inside(&disk.base, 30, &["setsid", "--fork"], &words)?;
+        let mut command = self.inside(lock, &disk.base, &["setsid", "--fork"], &words)?;
         // The host's systemd reads its environment from systemd-nspawn's; it must not see the operator's.
         command
             .env_clear()

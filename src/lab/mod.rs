@@ -138,7 +138,7 @@ impl Lab {
     /// # Errors
     /// When there is no such lab or host, or it does not run.
     pub fn cut(&self, host: &str, report: Report) -> Result<()> {
-        self.with_host(host, report, |machine, _| {
+        self.with_host(host, report, |machine, _, _| {
             self.running(machine)?;
             network::cut(machine.host.address)?;
             report(LabEvent::HostCut { host: host.to_owned() });
@@ -151,7 +151,7 @@ impl Lab {
     /// # Errors
     /// When there is no such lab or host, or it does not run.
     pub fn heal(&self, host: &str, report: Report) -> Result<()> {
-        self.with_host(host, report, |machine, record| {
+        self.with_host(host, report, |machine, record, _| {
             self.running(machine)?;
             network::heal(machine.host.address, &record.bridge)?;
             report(LabEvent::HostHealed { host: host.to_owned() });
@@ -164,7 +164,7 @@ impl Lab {
     /// # Errors
     /// When there is no such lab or host, or it does not end.
     pub fn kill(&self, host: &str, report: Report) -> Result<()> {
-        self.with_host(host, report, |machine, _| {
+        self.with_host(host, report, |machine, _, _| {
             machine.kill()?;
             report(LabEvent::HostEnded { host: host.to_owned() });
             Ok(())
@@ -177,17 +177,22 @@ impl Lab {
     /// When there is no such lab or host, or it does not boot within `deadline`.
     pub fn boot(&self, host: &str, deadline: Duration, report: Report) -> Result<()> {
         prerequisites::ensure(false, report)?;
-        self.with_host(host, report, |machine, record| {
+        self.with_host(host, report, |machine, record, lock| {
             network::ensure(&self.root, record)?;
-            up::run(machine, record, deadline, report).map(drop)
+            up::run(machine, record, lock, deadline, report).map(drop)
         })
     }
 
-    fn with_host(&self, host: &str, report: Report, act: impl FnOnce(&Machine, &Record) -> Result<()>) -> Result<()> {
+    fn with_host(
+        &self,
+        host: &str,
+        report: Report,
+        act: impl FnOnce(&Machine, &Record, &Lock) -> Result<()>,
+    ) -> Result<()> {
         prerequisites::root()?;
         // Before the lock, which has no folder when there has never been a lab.
         self.root.record(&self.name)?;
-        let _lock = self.lock(report)?;
+        let lock = self.lock(report)?;
         let record = self.root.record(&self.name)?;
         let Some(found) = record.fleet.host(host) else {
             return Err(LabError::NoHost {
@@ -196,7 +201,7 @@ impl Lab {
                 known: record.fleet.hosts.iter().map(|h| h.name.clone()).collect(),
             });
         };
-        act(&Machine::new(&self.root, &record, found)?, &record)
+        act(&Machine::new(&self.root, &record, found)?, &record, &lock)
     }
 
     fn running(&self, machine: &Machine) -> Result<()> {

@@ -13,6 +13,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -143,7 +144,7 @@ impl StateRoot {
             // Its last holder may have removed the file: then the lock is on nothing that others would find.
             let held = file.metadata().map_err(LabError::io("cannot read", &path))?.ino();
             if fs::metadata(&path).is_ok_and(|now| now.ino() == held) {
-                return Ok(Lock { path, _file: file });
+                return Ok(Lock { path, file });
             }
         }
     }
@@ -186,10 +187,18 @@ impl Record {
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Lock {
+    /// A copy that holds the lock too, for the standard input of a program.
+    pub(super) fn hold(&self) -> Result<Stdio> {
+        self.file
+            .try_clone()
+            .map(Stdio::from)
+            .map_err(LabError::io("cannot hold", &self.path))
+    }
+
     /// Lets go and removes the file.
     pub(super) fn remove(self) {
         let _ = fs::remove_file(&self.path);

@@ -9,7 +9,7 @@ use super::fleet::Fleet;
 use super::host::Machine;
 use super::machine::Surroundings;
 use super::network::{self, Cable};
-use super::state::{Record, remove_dir};
+use super::state::{Lock, Record, remove_dir};
 use super::{Lab, LabEvent, Report, keys, prerequisites};
 
 /// How a lab is started.
@@ -55,7 +55,7 @@ impl Lab {
     pub fn up(&self, fleet: &Fleet, options: &UpOptions, report: Report) -> Result<UpSummary> {
         prerequisites::ensure(options.install, report)?;
         self.root.prepare()?;
-        let _lock = self.lock(report)?;
+        let lock = self.lock(report)?;
         let record = self.recorded(fleet, options.suite)?;
         network::check(&record)?;
         let mut keys_of: BTreeMap<_, String> = BTreeMap::new();
@@ -83,9 +83,9 @@ impl Lab {
             let machine = Machine::new(&self.root, &record, host)?;
             if !machine.is_running() {
                 let authorized = keys_of.get(&host.identity_file).map_or("", String::as_str);
-                machine.prepare(options.suite, &base, authorized, &here)?;
+                machine.prepare(&lock, options.suite, &base, authorized, &here)?;
             }
-            run(&machine, &record, options.boot_deadline, report)
+            run(&machine, &record, &lock, options.boot_deadline, report)
         };
         let done: Vec<Result<bool>> = std::thread::scope(|scope| {
             let threads: Vec<_> = fleet
@@ -182,13 +182,13 @@ impl Lab {
 }
 
 /// Starts a host that does not run, plugs in one that is cut off, and waits for it. Says whether anything was to do.
-pub(super) fn run(machine: &Machine, record: &Record, deadline: Duration, report: Report) -> Result<bool> {
+pub(super) fn run(machine: &Machine, record: &Record, lock: &Lock, deadline: Duration, report: Report) -> Result<bool> {
     let host = machine.host;
     let name = || host.name.clone();
     let started = Instant::now();
     if !machine.is_running() {
         report(LabEvent::HostStarted { host: name() });
-        machine.start()?;
+        machine.start(lock)?;
         machine.wait(deadline)?;
         report(LabEvent::HostReady {
             host: name(),

@@ -38,9 +38,7 @@ pub fn site_database_password(site: &Site) -> String {
 }
 
 /// Secret of a WSGI app's database password.
-pub fn app_database_password(name: &str) -> String {
-    format!("app/{name}/database")
-}
+pub const APP_DATABASE_PASSWORD: &str = "app/database";
 
 /// A database with its user of the same name, and the secret of the password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +61,7 @@ pub fn databases(app: &App, sites: &[Site]) -> Vec<DatabaseAccount> {
             .collect(),
         App::Wsgi(wsgi) => vec![DatabaseAccount {
             name: wsgi.name.clone(),
-            password: app_database_password(&wsgi.name),
+            password: APP_DATABASE_PASSWORD.into(),
         }],
     }
 }

@@ -19,7 +19,9 @@ mod tests;
 pub mod wsgi;
 
 pub use scope::Scope;
-pub use templates::{SecretStore, Templates};
+pub use templates::Templates;
+
+pub use crate::secret::SecretStore;
 
 use crate::error::Result;
 use crate::plan::Desired;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Role, Scope};
 use crate::error::Result;
+use crate::inventory::secrets::pem;
 use crate::inventory::{App, Site, Tls};
 use crate::quote::sh;
 use crate::resource::{Command, File, Guard, OnChange, Service, Validator};
@@ -37,17 +38,6 @@ fn certificate_name(site: &Site) -> Option<String> {
         Tls::SelfSigned => Some(SELF_SIGNED.to_owned()),
         Tls::Files { .. } => Some(site.name.clone()),
     }
-}
-
-/// Name of the secret that holds a site's certificate chain (PEM). Reading the operator's files is I/O: whoever loads the
-/// inventory puts their contents under these names.
-pub fn certificate_secret(site: &Site) -> String {
-    format!("tls/{}/certificate", site.name)
-}
-
-/// Name of the secret that holds a site's key (PEM).
-pub fn key_secret(site: &Site) -> String {
-    format!("tls/{}/key", site.name)
 }
 
 fn declare(scope: &mut Scope) -> Result<()> {
@@ -155,8 +145,8 @@ fn given(scope: &Scope) -> Result<Vec<File>> {
         if !matches!(site.tls, Tls::Files { .. }) {
             continue;
         }
-        let chain = scope.secret(&certificate_secret(site))?;
-        let key = scope.secret(&key_secret(site))?;
+        let chain = scope.secret(&pem::certificate(site))?;
+        let key = scope.secret(&pem::key(site))?;
         files.push(File::new(
             format!("{ROOT}/tls/{}.crt", site.name),
             Text::Plain(chain.reveal().to_owned()),

@@ -12,7 +12,7 @@ use tera::{Context, ErrorKind, Kwargs, State, Tera, TeraResult};
 
 use crate::error::{Error, Kind, Result};
 use crate::resource::Source;
-use crate::secret::{Secret, Text};
+use crate::secret::{Secret, SecretStore, Text};
 
 /// Brackets around the name of a secret in rendered text: private-use characters, which inventories cannot contain.
 const OPEN: char = '\u{e000}';
@@ -40,12 +40,6 @@ impl std::fmt::Debug for Templates {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Templates").field("files", &self.files.keys()).finish()
     }
-}
-
-/// Where a template asks for a secret's value.
-pub trait SecretStore {
-    /// The secret's value; the error names it and says how to set it.
-    fn secret(&self, name: &str) -> Result<Secret>;
 }
 
 impl Templates {

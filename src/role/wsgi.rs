@@ -60,7 +60,7 @@ fn files(scope: &mut Scope, wsgi: &Wsgi) -> Result<Vec<String>> {
     let environment = json!({
         "name": wsgi.name,
         "path": path,
-        "password": app::app_database_password(&wsgi.name),
+        "password": app::APP_DATABASE_PASSWORD,
         "database": app::database(&scope.view),
         "redis_cache": app::redis_cache(&scope.view).authority(),
         "redis_queue": app::redis_queue(&scope.view).authority(),

@@ -5,7 +5,8 @@ use std::process::Stdio;
 use async_trait::async_trait;
 use tokio::process::Command;
 
-use super::{Connection, Exit, Pipe, TransportError};
+use super::{Connect, Connection, Exit, Pipe, TransportError};
+use crate::inventory::Host;
 
 /// This machine.
 #[derive(Debug, Default)]
@@ -44,6 +45,13 @@ impl Connection for Local {
     }
 
     async fn close(&self) {}
+}
+
+#[async_trait]
+impl Connect for Local {
+    async fn connect(&self, _: &Host) -> Result<Box<dyn Connection>, TransportError> {
+        Ok(Box::new(Local))
+    }
 }
 
 /// How a process of this machine ended.

@@ -3,15 +3,15 @@
 //! A [`Connection`] is what a backend provides (native russh, the system's ssh, this machine, a fake): it opens byte
 //! [`Pipe`]s to a shell command. [`wire`] speaks hactl's framing over such a pipe and is the same for all of them.
 
-mod gate;
-mod openssh;
-mod trust;
 pub mod auto;
+mod gate;
 pub mod known_hosts;
 pub mod local;
 pub mod native;
+mod openssh;
 pub mod prompt;
 pub mod sshconfig;
+mod trust;
 pub mod wire;
 
 use std::pin::Pin;

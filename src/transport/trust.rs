@@ -108,7 +108,7 @@ impl HostKeys {
         let shown = format!("{} {}", key.algorithm(), fingerprint(key));
         Err(match verdict {
             Verdict::Trusted => return Ok(()),
-            Verdict::Unknown => self.error(format!("unknown host; it presents {shown}")).hint(
+            Verdict::Unknown => self.error(format!("unknown host {}; it presents {shown}", self.files.name)).hint(
                 "compare the fingerprint with the host's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), \
                  then repeat with --accept-new-host-keys",
             ),

@@ -90,6 +90,7 @@ impl TestLab {
             ])
             .args(["-o", &known, "-i"])
             .arg(self.key())
+            .args(["-p", &host.port.to_string()])
             .arg(format!("{}@{}", host.user, host.address))
             .arg(command)
             .output()

@@ -79,9 +79,7 @@ impl Link for Connected {
 
     async fn ask(&mut self, _: &Ask) -> Result<Observed, TransportError> {
         self.trips += 1;
-        let mut seen = self.host.state.lock().unwrap().clone();
-        seen.fresh.clear();
-        Ok(seen)
+        Ok(self.host.state.lock().unwrap().clone())
     }
 
     async fn carry_out(
@@ -109,6 +107,8 @@ impl Link for Connected {
             for resource in &step.resources {
                 resource.spec.kind().project(&mut state);
             }
+            // What a plan foretells of its own packages is not a state of the host.
+            state.fresh.clear();
             drop(state);
             if fault == Fault::LostAfter(index) {
                 return Err(TransportError::lost("connection lost"));

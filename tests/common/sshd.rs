@@ -5,7 +5,7 @@
 #![allow(dead_code)] // Each test binary uses its own part.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -43,19 +43,31 @@ impl Sshd {
         keygen(&root.path().join("home/.ssh/id_ed25519"), "ed25519", "");
         let public = fs::read(root.path().join("home/.ssh/id_ed25519.pub")).unwrap();
         fs::write(root.path().join("authorized_keys"), public).unwrap();
+        let (port, child) = Self::launch(root.path(), types, extra);
+        Sshd { root, port, child }
+    }
+
+    /// Ends this one and starts another with the same files and more configuration.
+    pub fn restarted(mut self, extra: &str) -> Self {
+        self.end();
+        (self.port, self.child) = Self::launch(self.root.path(), &["ed25519"], extra);
+        self
+    }
+
+    fn launch(root: &Path, types: &[&str], extra: &str) -> (u16, Child) {
         // sshd refuses to start without its privilege separation folder, which its service would make.
         let _ = fs::create_dir_all("/run/sshd");
         // The port is free when it is asked for and may be taken when sshd binds it; then another one is.
         for _ in 0..20 {
             let port = free_port();
-            let mut child = Self::spawn(root.path(), port, types, extra);
-            if listening(&mut child, port) {
-                return Sshd { root, port, child };
+            let mut child = Self::spawn(root, port, types, extra);
+            if listening(&mut child, &root.join("log"), port) {
+                return (port, child);
             }
         }
         panic!(
             "sshd does not start: {}",
-            fs::read_to_string(root.path().join("log")).unwrap_or_default()
+            fs::read_to_string(root.join("log")).unwrap_or_default()
         );
     }
 
@@ -142,21 +154,34 @@ impl Sshd {
 
     /// Ends the processes that serve connections, as a power cut would.
     pub fn cut(&self) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("pkill")
-            .args(["-KILL", "-P", &pid])
-            .status()
-            .expect("pkill");
-        assert!(status.success(), "there was a connection to cut");
+        assert!(self.kill_children() > 0, "there was a connection to cut");
+    }
+
+    fn kill_children(&self) -> usize {
+        let parent = self.child.id().to_string();
+        let mut killed = 0;
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            // pid (name) state ppid ...
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            let ppid = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
+            if ppid == Some(&parent) {
+                let pid = entry.file_name().to_string_lossy().into_owned();
+                killed += usize::from(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+            }
+        }
+        killed
+    }
+
+    fn end(&mut self) {
+        self.kill_children();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        let pid = self.child.id().to_string();
-        let _ = Command::new("pkill").args(["-KILL", "-P", &pid]).status();
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
 }
 
@@ -204,14 +229,16 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Waits until the child listens; false when it ended instead.
-fn listening(child: &mut Child, port: u16) -> bool {
+/// Waits until the child listens; false when it ended instead. Its log says so: a trial connection would be counted by
+/// the tests that count connections.
+fn listening(child: &mut Child, log: &Path, port: u16) -> bool {
     let limit = Instant::now() + Duration::from_secs(10);
+    let line = format!("Server listening on 127.0.0.1 port {port}.");
     while Instant::now() < limit {
         if child.try_wait().unwrap().is_some() {
             return false;
         }
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        if fs::read_to_string(log).unwrap_or_default().contains(&line) {
             return true;
         }
         std::thread::sleep(Duration::from_millis(10));

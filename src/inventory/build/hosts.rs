@@ -151,8 +151,13 @@ fn is_full(host: &Host) -> bool {
         .all(|role| host.roles.contains(role))
 }
 
+/// Two full servers, of which one waits.
+fn is_pair(hosts: &IndexMap<String, Host>) -> bool {
+    hosts.len() == 2 && hosts.values().all(is_full)
+}
+
 fn check_standby(check: &mut Check, raw: &RawHosts, hosts: &mut IndexMap<String, Host>) {
-    let pair = hosts.len() == 2 && hosts.values().all(is_full);
+    let pair = is_pair(hosts);
     let standby: Vec<String> = hosts.values().filter(|h| h.standby).map(|h| h.name.clone()).collect();
     if !pair {
         for name in &standby {
@@ -250,9 +255,7 @@ fn check_primary(check: &mut Check, raw: &RawHosts, hosts: &mut IndexMap<String,
                 host.primary = true;
             }
         }
-        ([], [_, second, ..])
-            if !hosts.values().any(|h| h.standby) && !(hosts.len() == 2 && hosts.values().all(is_full)) =>
-        {
+        ([], [_, second, ..]) if !is_pair(hosts) && !hosts.values().any(|h| h.standby) => {
             let (_, span) = known(raw, &databases[0]);
             check.report(
                 Diagnostic::new("inventory::primary", "several databases, but none is the primary")

@@ -14,10 +14,14 @@ use serde::de::{
 
 use super::MAX_NODES;
 use super::field::{AT, At, EITHER, KIND, TAGGED};
+use super::problem::{Problem, control};
 use super::scalar::{self, Plain};
 use super::tree::{Entry, Node, Value, too_many};
 use crate::inventory::diagnostics::{Diagnostic, Span};
 use crate::inventory::suggest;
+
+/// Unknown keys of one mapping that are reported.
+const MAX_UNKNOWN: usize = 100;
 
 /// Reads a tree into a type; errors in the order they were met.
 pub fn read<T: DeserializeOwned>(root: &Node) -> (Option<At<T>>, Vec<Diagnostic>) {
@@ -48,41 +52,6 @@ impl State {
             diagnostic = diagnostic.at(fallback, "");
         }
         self.errors.borrow_mut().push(diagnostic);
-    }
-}
-
-/// A serde error that is a diagnostic.
-#[derive(Debug)]
-struct Problem(Box<Diagnostic>);
-
-impl Problem {
-    fn new(code: &'static str, message: impl Into<String>, at: Span) -> Self {
-        Problem(Box::new(Diagnostic::new(code, message).at(at, "")))
-    }
-
-    fn label(mut self, label: impl Into<String>) -> Self {
-        if let Some(first) = self.0.labels.first_mut() {
-            first.1 = label.into();
-        }
-        self
-    }
-
-    fn help(self, help: impl Into<String>) -> Self {
-        Problem(Box::new(self.0.help(help)))
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
-    }
-}
-
-impl std::error::Error for Problem {}
-
-impl de::Error for Problem {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Problem(Box::new(Diagnostic::new("inventory::type", message.to_string())))
     }
 }
 
@@ -175,18 +144,6 @@ impl<'a> Reader<'a> {
             _ => Err(self.wrong(expected)),
         }
     }
-}
-
-/// What is said about a control character.
-fn control(c: char, at: Span) -> Problem {
-    let what = match c {
-        '\n' | '\r' => "a line break".to_owned(),
-        '\t' => "a tab".to_owned(),
-        c => format!("the control character U+{:04X}", u32::from(c)),
-    };
-    Problem::new("inventory::control", format!("this text holds {what}"), at)
-        .label("must be one line of printable text")
-        .help("it would break the configuration files it goes into; write it on one line")
 }
 
 macro_rules! numbers {
@@ -336,7 +293,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                 .wrong("a mapping")
                 .help(format!("it takes the keys {}", suggest::list(fields))));
         };
-        for entry in entries.iter().filter(|e| !fields.contains(&e.key.as_str())) {
+        let unknown = entries.iter().filter(|e| !fields.contains(&e.key.as_str()));
+        // A file of another kind may have nothing but unknown keys, and guessing what was meant takes time.
+        for entry in unknown.take(MAX_UNKNOWN) {
             let diagnostic = Diagnostic::new("inventory::unknown_key", format!("`{}` is not a key here", entry.key))
                 .at(entry.key_span, "unknown key")
                 .help(suggest::among(&entry.key, fields.iter().copied()));

@@ -6,6 +6,7 @@
 
 mod de;
 mod field;
+mod problem;
 mod scalar;
 mod tree;
 

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use russh::client::Handle;
-use russh::{ChannelOpenFailure, Disconnect};
+use russh::ChannelOpenFailure::{ConnectFailed, ResourceShortage};
+use russh::client::{Handle, Msg};
+use russh::{Channel, Disconnect, Error as E};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::auth::{Identities, Login};
@@ -186,19 +187,31 @@ struct Session {
     target: Target,
 }
 
+impl Session {
+    /// Opens a session. One that has just ended still counts against MaxSessions until sshd comes round to tidying up,
+    /// so a refusal is asked again for a moment.
+    async fn session(&self) -> Result<Channel<Msg>, E> {
+        for pause in [10, 40, 150] {
+            match self.handle.channel_open_session().await {
+                Err(E::ChannelOpenFailure(ConnectFailed)) => tokio::time::sleep(Duration::from_millis(pause)).await,
+                result => return result,
+            }
+        }
+        self.handle.channel_open_session().await
+    }
+}
+
 #[async_trait]
 impl Connection for Session {
     async fn open(&self, command: &str) -> Result<Pipe, TransportError> {
         let place = || format!("{} ({})", self.target.label, self.target.place());
-        let channel = self.handle.channel_open_session().await.map_err(|error| match error {
-            russh::Error::ChannelOpenFailure(
-                ChannelOpenFailure::ConnectFailed | ChannelOpenFailure::ResourceShortage,
-            ) => TransportError::connect(format!(
+        let channel = self.session().await.map_err(|error| match error {
+            E::ChannelOpenFailure(ConnectFailed | ResourceShortage) => TransportError::connect(format!(
                 "{}: the server opens no more sessions on this connection",
                 place()
             ))
             .hint("MaxSessions in its sshd_config"),
-            russh::Error::ChannelOpenFailure(reason) => {
+            E::ChannelOpenFailure(reason) => {
                 TransportError::connect(format!("{}: the server refuses a session: {reason:?}", place()))
             }
             error => TransportError::lost(format!("{}: connection lost: {error}", place())),

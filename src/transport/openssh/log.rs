@@ -140,7 +140,10 @@ pub fn explain(label: &str, log: &str) -> Attempt {
         );
     }
     if has("host key is known for") && has("requested strict checking") {
-        return Attempt::Failed(error(format!("unknown host; {}", presented())).hint(
+        let name = after(log, "host key is known for ")
+            .and_then(|rest| rest.split(' ').next())
+            .unwrap_or_default();
+        return Attempt::Failed(error(format!("unknown host {}; {}", terminal(name), presented())).hint(
             "compare the fingerprint with the host's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), \
              then repeat with --accept-new-host-keys",
         ));

@@ -133,9 +133,9 @@ impl OpenSsh {
         if let Some(port) = spec.port {
             words.extend(["-p".to_owned(), port.to_string()]);
         }
-        // ssh expands %-tokens in the command, so those of ours are doubled; `-W` gets real ones.
+        // ssh puts `exec` before it and expands %-tokens, so those of ours are doubled; `-W` gets real ones.
         let quoted = sh_words(&words).replace('%', "%%");
-        format!("exec {quoted} -W '[%h]:%p' -- {}", sh(&spec.host).replace('%', "%%"))
+        format!("{quoted} -W '[%h]:%p' -- {}", sh(&spec.host).replace('%', "%%"))
     }
 }
 
@@ -198,9 +198,11 @@ impl Session {
                         .hint("install the OpenSSH client, or set `ssh: { transport: native }`"),
                 )
             })?;
+        // Waiting for a child closes its stdin while it still has it.
+        let stdin = child.stdin.take();
         let in_time = tokio::time::timeout(self.timeout, log.authenticated(&mut child)).await;
         match in_time {
-            Ok(true) => Ok(process::pipe(child, log)),
+            Ok(true) => Ok(process::pipe(child, stdin, log)),
             Ok(false) => {
                 let mut words = log.text().to_owned();
                 // A jump host's ssh writes to standard error, and knows better why it failed.

@@ -6,16 +6,15 @@ use std::process::ExitStatus;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf, empty, sink};
-use tokio::process::Child;
+use tokio::process::{Child, ChildStdin};
 use tokio::sync::{mpsc, oneshot};
 
 use super::log::Log;
 use crate::transport::{Exit, Pipe};
 
 /// Joins an authenticated ssh to a pipe. Dropping the whole pipe ends ssh.
-pub fn pipe(mut child: Child, mut log: Log) -> Pipe {
+pub fn pipe(mut child: Child, stdin: Option<ChildStdin>, mut log: Log) -> Pipe {
     let (held, mut abandoned) = mpsc::channel(1);
-    let stdin = child.stdin.take();
     let stdout = child.stdout.take().map(|inner| Held::new(inner, &held));
     let stderr = child.stderr.take().map(|inner| Held::new(inner, &held));
     let (exit_sender, exit) = oneshot::channel();

@@ -1,0 +1,149 @@
+//! `hactl apply`
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use super::args::{InventoryArg, LimitArg};
+use super::context::{Context, Ended, Missing, Prepared};
+use super::run::{Run, looked};
+use super::saved::Saved;
+use super::steps::StepArg;
+use crate::engine::{Approved, Summary, Survey};
+use crate::error::{Error, Kind, Result};
+use crate::plan::Plan;
+use crate::report::{DiffMode, Format, plan_text, summary};
+
+/// Show the plan, ask, and bring the hosts to it. Run again after any failure: it goes on where it stopped
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    inventory: InventoryArg,
+    #[command(flatten)]
+    limit: LimitArg,
+    #[command(flatten)]
+    steps: StepArg,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Do exactly what this file of `plan --out` says; refuse when anything changed since
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["limit", "step"])]
+    plan: Option<PathBuf>,
+    /// How much of the diffs is shown: none, short (changed files, 60 lines each) or full (new files, too)
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "none|short|full"
+    )]
+    diff: DiffMode,
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<Ended> {
+    let saved = args.plan.as_deref().map(Saved::read).transpose()?;
+    somebody_agrees(args, context)?;
+    if let Some(saved) = &saved {
+        // Before secrets are generated, which changes what the plan was made from.
+        saved.check(&context.inventory(&args.inventory)?)?;
+    }
+    let limit = match &saved {
+        Some(saved) => LimitArg { limit: saved.hosts() },
+        None => args.limit.clone(),
+    };
+    let prepared = Prepared::new(context, &args.inventory, &limit, Missing::Generate)?;
+    let hosts = prepared.hosts.clone();
+    context.block_on(async {
+        let run = Run::start(context, prepared, "apply", true)?;
+        match carry_out(args, context, &run, &hosts, saved.as_ref()).await {
+            Ok(summary) => {
+                let summary = run.end(summary).await?;
+                if let Some(next) = summary::next("apply", summary.exit_code, &args.inventory.in_command()) {
+                    context.hint(&next);
+                }
+                Ok(Ended { summary, told: true })
+            }
+            Err(error) => Err(run.fail(error).await),
+        }
+    })
+}
+
+/// A run that would need an answer which nobody can give ends before anything is contacted.
+fn somebody_agrees(args: &Args, context: &Context) -> Result<()> {
+    if args.yes || args.plan.is_some() {
+        return Ok(());
+    }
+    let why = if context.console.format == Format::Json {
+        "--format json"
+    } else if !std::io::stdin().is_terminal() || !context.console.has_terminal() {
+        "no terminal"
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage(format!(
+        "apply asks before it changes anything, and with {why} it cannot"
+    ))
+    .hint("hactl apply --yes, or hactl plan --out FILE and then hactl apply --plan FILE"))
+}
+
+async fn carry_out(
+    args: &Args,
+    context: &Context,
+    run: &Run,
+    hosts: &[String],
+    saved: Option<&Saved>,
+) -> Result<Summary> {
+    let mut survey = run.survey(hosts).await?;
+    match saved {
+        Some(saved) => saved.hold(&mut survey)?,
+        None => args.steps.narrow(&mut survey)?,
+    }
+    let text = plan_text::plan(&survey.plan, args.diff, context.console.paint());
+    context.console.result(&text);
+    if !survey.failures.is_empty() {
+        let summary = looked(&survey, false);
+        let names: Vec<_> = survey.failures.iter().map(|failure| failure.host.as_str()).collect();
+        context.console.say(&format!(
+            "nothing was changed: {} cannot take part; --limit leaves hosts out\n",
+            names.join(", ")
+        ));
+        survey.close().await;
+        return Ok(summary);
+    }
+    if !args.yes && saved.is_none() && !survey.plan.is_empty() && !ask(question(&survey.plan)).await? {
+        survey.close().await;
+        return Err(Error::new(Kind::Interrupted, "not confirmed; nothing was changed"));
+    }
+    let plan = survey.plan.clone();
+    Ok(execute(run, survey, plan).await)
+}
+
+async fn execute(run: &Run, survey: Survey, plan: Plan) -> Summary {
+    run.engine.execute(survey, Approved::by_user(plan)).await
+}
+
+/// `Apply these 74 changes to srv1?`
+fn question(plan: &Plan) -> String {
+    let changing: Vec<_> = plan.hosts.iter().filter(|host| !host.steps.is_empty()).collect();
+    let hosts = match changing.as_slice() {
+        [one] => crate::quote::terminal(&one.host),
+        many => format!("{} hosts", many.len()),
+    };
+    match plan.changes() {
+        1 => format!("Apply this change to {hosts}?"),
+        changes => format!("Apply these {changes} changes to {hosts}?"),
+    }
+}
+
+async fn ask(question: String) -> Result<bool> {
+    let answer = tokio::task::spawn_blocking(move || {
+        dialoguer::Confirm::new()
+            .with_prompt(question)
+            .default(false)
+            .interact_on(&console::Term::stderr())
+    });
+    match answer.await {
+        Ok(Ok(yes)) => Ok(yes),
+        // Ctrl-C at the question, or the terminal is gone.
+        Ok(Err(_)) | Err(_) => Ok(false),
+    }
+}

@@ -1,0 +1,228 @@
+//! The secrets of an inventory: read where it says, generated once where it says nothing, kept encrypted.
+//!
+//! Everything that varies between machines (home folder, identity, who answers questions) is in [`Keyring`], so that
+//! nothing here depends on the environment by stealth.
+
+mod file;
+mod generate;
+mod identity;
+pub mod pem;
+mod source;
+mod wanted;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::error::Error;
+use crate::secret::{Secret, SecretStore};
+
+use super::diagnostics::{Diagnostic, Diagnostics, Span};
+use super::model::{Inventory, SecretRef};
+use super::{rules, suggest};
+
+pub use identity::{Ask, Keyring};
+use wanted::Wanted;
+
+/// Stands where a secret is not known and must not be made ([`Secrets::existing_or_placeholder`]).
+pub const PLACEHOLDER: &str = "hactl-placeholder-not-a-secret00";
+/// A placeholder with the form of a Fernet key, which some code checks.
+pub const PLACEHOLDER_KEY: &str = "aGFjdGwtcGxhY2Vob2xkZXItbm90LWEtc2VjcmV0MDA=";
+
+/// Secrets by canonical name: `mariadb/root`, `mariadb/replication`, `redis/cache`, `redis/queue`, for every site
+/// `site/NAME/admin`, `site/NAME/database` and `site/NAME/encryption_key`, for a WSGI app `app/database` and
+/// `app/secret_key`, for certificates given as files `tls/SITE/certificate` and `tls/SITE/key`, and `become_password` when
+/// the inventory names one.
+#[derive(Clone, Default)]
+pub struct Secrets {
+    values: BTreeMap<String, Secret>,
+}
+
+/// Secrets and how they came about.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// All that the inventory needs.
+    pub secrets: Secrets,
+    /// Names that were generated and stored by this call.
+    pub generated: Vec<String>,
+    /// Names whose value is a placeholder; never more than none after [`Secrets::resolve`].
+    pub placeholders: Vec<String>,
+}
+
+impl SecretStore for Secrets {
+    fn secret(&self, name: &str) -> Result<Secret, Error> {
+        self.get(name).cloned()
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.values.keys()).finish()
+    }
+}
+
+impl Secrets {
+    /// The secret of that canonical name.
+    ///
+    /// # Errors
+    /// An internal error: names are fixed by the inventory, so asking for another one is a defect.
+    pub fn get(&self, name: &str) -> Result<&Secret, Error> {
+        self.values
+            .get(name)
+            .ok_or_else(|| Error::internal(format!("no secret is named `{name}`")))
+    }
+
+    /// All of them, e.g. to mask them in output.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Secret)> {
+        self.values.iter().map(|(name, secret)| (name.as_str(), secret))
+    }
+
+    /// Resolves everything the inventory needs. What nobody gave is generated and stored, once: runs that do this at
+    /// the same time agree on one value.
+    ///
+    /// # Errors
+    /// Usage errors: a named secret that does not exist (with its place), an unreadable, tampered or foreign file.
+    pub fn resolve(inventory: &Inventory, keyring: &Keyring) -> Result<Resolved, Error> {
+        let wanted = wanted::of(inventory);
+        let path = &inventory.secrets.path;
+        let stored = file::read(path, keyring)?.unwrap_or_default();
+        check_names(inventory, &wanted, &stored.values, path.exists())?;
+        let missing: Vec<&Wanted> = wanted
+            .iter()
+            .filter(|w| w.is_generated() && !stored.has(&w.name))
+            .collect();
+        // Before anything is written: what cannot be resolved must not leave half a file behind.
+        let given = source::resolve_given(inventory, &wanted, &stored.values)?;
+        let (stored, generated) = if missing.is_empty() {
+            (stored, Vec::new())
+        } else {
+            file::update(inventory, keyring, |current| {
+                let absent = missing.iter().filter(|w| !current.contains_key(&w.name));
+                absent.map(|w| (w.name.clone(), w.generate())).collect()
+            })?
+        };
+        let mut values = given;
+        for want in wanted.iter().filter(|w| w.is_generated()) {
+            let secret = stored.values.get(&want.name);
+            let lost = || Error::internal(format!("the secret `{}` was stored but is not there", want.name));
+            values.insert(want.name.clone(), secret.ok_or_else(lost)?.clone());
+        }
+        for (name, secret) in pem::read(inventory) {
+            values.insert(name, secret?);
+        }
+        Ok(Resolved {
+            secrets: Secrets { values },
+            generated,
+            placeholders: Vec::new(),
+        })
+    }
+
+    /// The same for looking only: writes nothing, asks nothing, runs nothing. What is not known becomes a placeholder.
+    ///
+    /// # Errors
+    /// Usage errors: a named secret is not in a file that could be read, or the file is damaged.
+    pub fn existing_or_placeholder(inventory: &Inventory, keyring: &Keyring) -> Result<Resolved, Error> {
+        let wanted = wanted::of(inventory);
+        let stored = file::peek(&inventory.secrets.path, keyring)?;
+        if let Some(stored) = &stored {
+            check_names(inventory, &wanted, &stored.values, true)?;
+        }
+        let stored = stored.unwrap_or_default().values;
+        let mut values = BTreeMap::new();
+        let mut placeholders = Vec::new();
+        for want in &wanted {
+            let known = match want.given {
+                None => stored.get(&want.name).cloned(),
+                Some(SecretRef::Exec(_)) => None,
+                Some(given) => source::value(given, inventory, &stored).ok(),
+            };
+            let value = known.unwrap_or_else(|| {
+                placeholders.push(want.name.clone());
+                want.placeholder()
+            });
+            values.insert(want.name.clone(), value);
+        }
+        for (name, secret) in pem::read(inventory) {
+            let value = secret.unwrap_or_else(|_| {
+                placeholders.push(name.clone());
+                Secret::new(PLACEHOLDER)
+            });
+            values.insert(name, value);
+        }
+        Ok(Resolved {
+            secrets: Secrets { values },
+            generated: Vec::new(),
+            placeholders,
+        })
+    }
+
+    /// Stores a value under a name of the user's own, for `!secret NAME`; replaces what was there.
+    ///
+    /// # Errors
+    /// Usage errors: a bad name or value, or a file that cannot be read or written.
+    pub fn set(inventory: &Inventory, keyring: &Keyring, name: &str, value: Secret) -> Result<(), Error> {
+        rules::secret_name(name).map_err(|why| Error::usage(format!("`{name}` {why}")))?;
+        source::check(value.reveal()).map_err(|why| Error::usage(format!("the value for `{name}` {why}")))?;
+        file::update(inventory, keyring, |_| vec![(name.to_owned(), value)])?;
+        Ok(())
+    }
+}
+
+/// Reports every `!secret NAME` that the file does not have.
+fn check_names(
+    inventory: &Inventory,
+    wanted: &[Wanted],
+    stored: &BTreeMap<String, Secret>,
+    exists: bool,
+) -> Result<(), Error> {
+    let known: Vec<&str> = stored.keys().map(String::as_str).collect();
+    let file = inventory.secrets.path.display();
+    let mut list = Vec::new();
+    for want in wanted {
+        let Some(SecretRef::Stored(name)) = want.given else {
+            continue;
+        };
+        if stored.contains_key(name) {
+            continue;
+        }
+        let mut help = suggest::closest(name, &known).map_or(String::new(), |near| format!("did you mean `{near}`? "));
+        help.push_str(&format!(
+            "Leave the key out and one is generated; or take it from elsewhere with `!secret env:NAME`, \
+             `!secret file:PATH` or `!secret exec:COMMAND`; or put it into the file: {}",
+            if exists {
+                format!(
+                    "`age -d -i IDENTITY {file}`, add the line `{name}: VALUE`, and `age -e -a -i IDENTITY` it again"
+                )
+            } else {
+                format!("a line `{name}: VALUE`, encrypted with `age -e -a -i IDENTITY -o {file}`")
+            }
+        ));
+        let what = if exists {
+            format!("is not in {file}")
+        } else {
+            format!("is not there: there is no {file}")
+        };
+        let span = inventory
+            .secret_spans
+            .get(&want.name)
+            .copied()
+            .unwrap_or(Span::default());
+        list.push(
+            Diagnostic::new("inventory::secret", format!("the secret `{name}` {what}"))
+                .at(span, "named here")
+                .help(help),
+        );
+    }
+    if list.is_empty() {
+        return Ok(());
+    }
+    Err(Diagnostics::new(inventory.source.clone(), list).into_error(super::colour()))
+}
+
+/// An error about a secret that the inventory names, at that place.
+fn at_place(inventory: &Inventory, canonical: &str, message: String) -> Diagnostic {
+    let diagnostic = Diagnostic::new("inventory::secret", message);
+    match inventory.secret_spans.get(canonical) {
+        Some(span) => diagnostic.at(*span, "named here"),
+        None => diagnostic,
+    }
+}

@@ -1,0 +1,72 @@
+//! Which secrets an inventory needs.
+
+use crate::inventory::model::{App, Inventory, SecretRef};
+use crate::secret::Secret;
+
+use super::{PLACEHOLDER, PLACEHOLDER_KEY, generate};
+
+/// A secret by its canonical name.
+pub struct Wanted<'a> {
+    pub name: String,
+    /// What the inventory says; `None`: generated.
+    pub given: Option<&'a SecretRef>,
+    form: Form,
+}
+
+enum Form {
+    /// 32 characters of `[A-Za-z0-9]`: safe in any configuration file, URL or SQL text.
+    Password,
+    /// 32 random bytes in URL-safe base64, as Frappe's `encryption_key` must be.
+    Fernet,
+}
+
+impl Wanted<'_> {
+    pub fn is_generated(&self) -> bool {
+        self.given.is_none()
+    }
+
+    pub fn generate(&self) -> Secret {
+        match self.form {
+            Form::Password => generate::password(),
+            Form::Fernet => generate::fernet_key(),
+        }
+    }
+
+    pub fn placeholder(&self) -> Secret {
+        Secret::new(match self.form {
+            Form::Password => PLACEHOLDER,
+            Form::Fernet => PLACEHOLDER_KEY,
+        })
+    }
+}
+
+/// All of them, in a fixed order.
+pub fn of(inventory: &Inventory) -> Vec<Wanted<'_>> {
+    let password = |name: &str, given| Wanted {
+        name: name.to_owned(),
+        given,
+        form: Form::Password,
+    };
+    let mut list: Vec<Wanted> = ["mariadb/root", "mariadb/replication", "redis/cache", "redis/queue"]
+        .into_iter()
+        .map(|name| password(name, None))
+        .collect();
+    if let App::Wsgi(_) = inventory.app {
+        list.push(password("app/database", None));
+        list.push(password("app/secret_key", None));
+    }
+    for site in &inventory.sites {
+        let name = &site.name;
+        list.push(password(&format!("site/{name}/admin"), site.admin_password.as_ref()));
+        list.push(password(&format!("site/{name}/database"), None));
+        list.push(Wanted {
+            name: format!("site/{name}/encryption_key"),
+            given: None,
+            form: Form::Fernet,
+        });
+    }
+    if let Some(given) = &inventory.become_password {
+        list.push(password("become_password", Some(given)));
+    }
+    list
+}

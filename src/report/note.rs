@@ -1,0 +1,126 @@
+//! What verbs say in JSON beside the engine's events.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// One line of a verb.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Note {
+    /// The verb failed. The summary follows.
+    Error {
+        /// Stable word for the kind of failure, e.g. `usage`, `refused`; see docs/exit-codes.md.
+        kind: String,
+        /// Exit code of the process.
+        exit_code: u8,
+        /// What, where and why.
+        message: String,
+        /// What to run or change next.
+        hints: Vec<String>,
+    },
+    /// Something is possible but unwise.
+    Warning {
+        /// What and where.
+        message: String,
+    },
+    /// `check`: one thing that was looked at.
+    Check {
+        /// The host; absent for the inventory itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+        /// What was looked at, e.g. `disk`.
+        subject: String,
+        /// What was found.
+        verdict: Verdict,
+        /// The finding in words.
+        detail: String,
+        /// What to do about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
+    /// `status`: the health of one thing on a host.
+    Health {
+        /// The host's name.
+        host: String,
+        /// What was looked at, e.g. `nginx`.
+        subject: String,
+        /// How it is.
+        verdict: Verdict,
+        /// In words.
+        detail: String,
+    },
+    /// `render`: a file was written.
+    Rendered {
+        /// The host it is for.
+        host: String,
+        /// Its path on the host.
+        path: String,
+        /// Whether secrets in it are masked.
+        masked: bool,
+    },
+    /// `exec`: a line that the command printed.
+    Output {
+        /// The host's name.
+        host: String,
+        /// The line.
+        line: String,
+    },
+    /// `exec`: the command ended.
+    Exited {
+        /// The host's name.
+        host: String,
+        /// Its exit status.
+        status: i32,
+        /// Milliseconds, connection included.
+        ms: u64,
+    },
+    /// `lab`: something was done.
+    Lab {
+        /// The host it was done to, if one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+        /// What, in words.
+        did: String,
+    },
+    /// `lab status`: a host of the lab.
+    LabHost {
+        /// Its name.
+        host: String,
+        /// Its address.
+        address: String,
+        /// Whether it runs.
+        running: bool,
+        /// Whether its sshd answers.
+        ssh: bool,
+        /// Whether it is plugged in.
+        connected: bool,
+        /// Bytes of memory its processes hold.
+        memory: u64,
+    },
+}
+
+/// How something that was looked at is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As it should be.
+    Good,
+    /// It works, but deserves a look.
+    Warning,
+    /// It does not do.
+    Bad,
+}
+
+impl From<&Error> for Note {
+    fn from(error: &Error) -> Self {
+        let plain = super::Paint::default();
+        Note::Error {
+            kind: error.kind.word().to_owned(),
+            exit_code: error.kind.exit_code(),
+            message: plain.safe(&error.message),
+            hints: error.hints.iter().map(|hint| plain.safe(hint)).collect(),
+        }
+    }
+}

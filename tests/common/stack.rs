@@ -1,0 +1,277 @@
+//! A lab with an inventory, driven by the real binary: what a user types is what runs.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// What the inventory's app is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serves {
+    /// `examples/guestbook`, kind wsgi.
+    Guestbook,
+    /// `tests/fixtures/minifrappe`, kind frappe.
+    MiniFrappe,
+}
+
+/// One server in a lab of its own. Taken down when the test ends, also when it fails.
+pub struct Stack {
+    folder: tempfile::TempDir,
+    /// The inventory.
+    pub inventory: PathBuf,
+    /// The server's address.
+    pub address: String,
+    gateway: String,
+}
+
+/// What the binary said.
+#[derive(Debug)]
+#[must_use = "look at the exit code"]
+pub struct Said {
+    /// Exit code; -1 when killed.
+    pub code: i32,
+    /// Result.
+    pub stdout: String,
+    /// Progress and errors.
+    pub stderr: String,
+}
+
+impl Said {
+    fn of(output: Output) -> Self {
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Fails the test unless it ended with this code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            code,
+            "stdout:\n{}\nstderr:\n{}",
+            tail(&self.stdout),
+            tail(&self.stderr)
+        );
+        self
+    }
+
+    /// Its events, for `--format json`.
+    #[track_caller]
+    pub fn events(&self) -> Vec<Value> {
+        self.stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON: {error}: {line}")))
+            .collect()
+    }
+
+    /// The last event, which is the summary.
+    #[track_caller]
+    pub fn summary(&self) -> Value {
+        let last = self.events().pop().expect("a summary");
+        assert_eq!(last["event"], "summary", "{last}");
+        last
+    }
+}
+
+fn tail(text: &str) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}
+
+impl Stack {
+    /// Boots a bare server `srv1` at `10.77.SUBNET.11`. `warm`: its base has Debian's packages installed already, though
+    /// nothing configured.
+    pub fn boot(subnet: u8, serves: Serves, warm: bool) -> Stack {
+        let folder = tempfile::tempdir().expect("a folder");
+        let gateway = format!("10.77.{subnet}.1");
+        let address = format!("10.77.{subnet}.11");
+        let inventory = folder.path().join("inventory.yml");
+        let app = match serves {
+            Serves::Guestbook => format!(
+                "app:\n  kind: wsgi\n  url: git://{gateway}/guestbook\n  ref: v1\n  module: guestbook:app\n  \
+                 migrate: python -m guestbook.migrate\n  health: /health\n  workers:\n    \
+                 - {{ name: jobs, command: python -m guestbook.worker }}\n"
+            ),
+            Serves::MiniFrappe => format!(
+                "app:\n  kind: frappe\n  apps:\n    - {{ name: frappe, url: \"git://{gateway}/frappe\", ref: v1 }}\n    \
+                 - {{ name: minierp, url: \"git://{gateway}/minierp\", ref: v1 }}\n"
+            ),
+        };
+        std::fs::write(
+            &inventory,
+            format!(
+                "cluster: t{subnet}\nssh: {{ user: root, identity_file: id_ed25519, known_hosts: known_hosts }}\n\
+                 hosts:\n  srv1: {{ address: {address} }}\n{app}sites:\n  - {{ name: erp.example.com }}\n"
+            ),
+        )
+        .expect("an inventory");
+        let stack = Stack {
+            folder,
+            inventory,
+            address,
+            gateway,
+        };
+        // What an earlier run of this test that was killed left.
+        let _ = stack.hactl(&["lab", "down"]);
+        let mut up = vec!["lab", "up"];
+        if warm {
+            up.push("--warm");
+        }
+        let _ = stack.hactl(&up).exits(0);
+        stack.serve(serves);
+        stack
+    }
+
+    fn serve(&self, serves: Serves) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let apps = match serves {
+            Serves::Guestbook => root.join("examples"),
+            Serves::MiniFrappe => root.join("tests/fixtures/minifrappe"),
+        };
+        let script = root.join("scripts/lib/serve-git.sh");
+        let started = Command::new("sh")
+            .arg(script)
+            .arg("start")
+            .arg(apps)
+            .arg(&self.gateway)
+            .arg(self.folder.path().join("git"))
+            .output()
+            .expect("serve-git.sh");
+        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
+        let home = self.folder.path();
+        // Its own home: no configuration, identity or journal of whoever runs the tests.
+        for name in [
+            "XDG_STATE_HOME",
+            "XDG_CONFIG_HOME",
+            "SSH_AUTH_SOCK",
+            "HACTL_INVENTORY",
+            "HACTL_AGE_IDENTITY",
+        ] {
+            command.env_remove(name);
+        }
+        command.env("HOME", home).current_dir(home).stdin(Stdio::null());
+        command.args(words);
+        command
+    }
+
+    /// Runs a verb on the inventory (its default name, in the working directory) to its end.
+    pub fn hactl(&self, words: &[&str]) -> Said {
+        Said::of(self.command(words).output().expect("hactl starts"))
+    }
+
+    /// `hactl apply --yes --format json` with more words.
+    pub fn apply(&self, more: &[&str]) -> Said {
+        self.hactl(&[&["apply", "--yes", "--format", "json"], more].concat())
+    }
+
+    /// Starts an apply and kills it (SIGKILL) when it has begun its `steps`th step, after a further `delay`. Gives the last
+    /// line that was seen; `None` when the run ended before.
+    pub fn apply_killed(&self, steps: usize, delay: Duration) -> Option<String> {
+        let mut child: Child = self
+            .command(&["apply", "--yes", "--format", "json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("hactl starts");
+        let mut begun = 0;
+        let mut last = None;
+        for line in BufReader::new(child.stdout.take().expect("a pipe")).lines() {
+            let line = line.expect("a line");
+            begun += usize::from(line.contains("\"step_started\""));
+            if begun >= steps {
+                std::thread::sleep(delay);
+                child.kill().expect("killed");
+                last = Some(line);
+                break;
+            }
+        }
+        child.wait().expect("ended");
+        last
+    }
+
+    /// Runs a script as root on the server and gives what it printed; fails the test when it fails.
+    #[track_caller]
+    pub fn on_host(&self, script: &str) -> String {
+        let output = Command::new("ssh")
+            .args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o"])
+            .arg(format!(
+                "UserKnownHostsFile={}",
+                self.folder.path().join("known_hosts").display()
+            ))
+            .arg("-i")
+            .arg(self.folder.path().join("id_ed25519"))
+            .arg(format!("root@{}", self.address))
+            .arg(script)
+            .output()
+            .expect("ssh");
+        assert!(
+            output.status.success(),
+            "{script}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// Asks the site over HTTPS, by its name; gives status and body.
+    pub fn fetch(&self, path: &str, more: &[&str]) -> (u16, String) {
+        let output = Command::new("curl")
+            .args(["-sk", "--max-time", "20", "-w", "\n%{http_code}", "--resolve"])
+            .arg(format!("erp.example.com:443:{}", self.address))
+            .args(more)
+            .arg(format!("https://erp.example.com{path}"))
+            .output()
+            .expect("curl");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (body, code) = text.rsplit_once('\n').unwrap_or(("", "0"));
+        (code.parse().unwrap_or(0), body.to_owned())
+    }
+
+    /// Waits until `holds`, or fails the test.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !holds() {
+            assert!(Instant::now() < end, "never: {what}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// A folder of the test, the working directory of the binary.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Puts a template override in place and switches the inventory to it.
+    pub fn override_template(&self, name: &str, text: &str) {
+        let path = self.folder().join("templates").join(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        std::fs::write(path, text).expect("a template");
+        let inventory = std::fs::read_to_string(&self.inventory).expect("the inventory");
+        if !inventory.contains("templates:") {
+            std::fs::write(&self.inventory, inventory + "templates: templates\n").expect("the inventory");
+        }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let _ = Command::new("sh")
+            .arg(root.join("scripts/lib/serve-git.sh"))
+            .arg("stop")
+            .arg(self.folder.path().join("git"))
+            .output();
+        if std::env::var_os("HACTL_KEEP_LAB").is_none() {
+            let _ = self.hactl(&["lab", "down"]);
+        }
+    }
+}
