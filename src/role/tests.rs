@@ -68,7 +68,7 @@ fn no_rendered_line_lacks_its_template_line() {
 #[test]
 fn the_plan_of_a_bare_host() {
     let plan = build(&first(&inventory(GUESTBOOK), &Facts::assumed()), &bare());
-    let mut out = String::new();
+    let mut out = format!("{} resources\n", plan.resources);
     for step in &plan.steps {
         writeln!(out, "[{}] {} ({} s)", step.role, step.id, step.deadline).unwrap();
         for change in &step.changes {
