@@ -149,6 +149,14 @@ impl Context {
         }
     }
 
+    /// Secrets as far as they are known without asking, writing or running anything; stand-ins for the others.
+    ///
+    /// # Errors
+    /// A secrets file that is damaged.
+    pub fn placeholders(&self, inventory: &Inventory) -> Result<Secrets> {
+        resolve(inventory, Missing::Offline).map(|resolved| resolved.secrets)
+    }
+
     /// How hosts are reached. `secrets` may hold the password for sudo.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! `hactl lab`
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use clap::{Subcommand, ValueEnum};
@@ -9,10 +10,14 @@ use super::context::{Context, Ended};
 use super::table::{self, Row};
 use crate::engine::Summary;
 use crate::error::Result;
+use crate::inventory::Inventory;
 use crate::lab::{Cable, DownOptions, Fleet, HostStatus, Lab, LabEvent, Suite, UpOptions};
 use crate::quote::terminal;
 use crate::report::note::Verdict;
 use crate::report::{Format, Note};
+use crate::resource::{Facts, Spec};
+use crate::role;
+use crate::topology::Topology;
 
 /// Boot, break and mend a local fleet for an inventory
 ///
@@ -35,6 +40,10 @@ enum Verb {
         /// Which Debian the hosts run
         #[arg(long, value_enum, default_value_t)]
         suite: SuiteArg,
+        /// Boot hosts that have the inventory's Debian packages installed already, though nothing configured; made once
+        /// and kept. Quicker to rehearse with, but real servers start without
+        #[arg(long)]
+        warm: bool,
     },
     /// End the hosts and remove their disks, network and everything else that up made
     Down {
@@ -85,6 +94,26 @@ impl From<SuiteArg> for Suite {
     }
 }
 
+/// Every package that a host of the inventory wants.
+fn packages(context: &Context, inventory: &Inventory) -> Result<Vec<String>> {
+    let templates = context.templates(inventory)?;
+    let secrets = context.placeholders(inventory)?;
+    let mut packages = BTreeSet::new();
+    for view in Topology::of(inventory).hosts() {
+        let desired = role::desired(view, &Facts::assumed(), &templates, &secrets)?;
+        packages.extend(
+            desired
+                .resources
+                .into_iter()
+                .filter_map(|resource| match resource.spec {
+                    Spec::Package(package) => Some(package.name),
+                    _ => None,
+                }),
+        );
+    }
+    Ok(packages.into_iter().collect())
+}
+
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let started = Instant::now();
     let report = |event: LabEvent| tell(context, &event);
@@ -93,12 +122,18 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
             inventory,
             install,
             suite,
+            warm,
         } => {
             let loaded = context.inventory(inventory)?;
             let fleet = Fleet::of(&loaded.inventory)?;
+            let warm = match warm {
+                true => packages(context, &loaded.inventory)?,
+                false => Vec::new(),
+            };
             let options = UpOptions {
                 install: *install,
                 suite: (*suite).into(),
+                warm,
                 ..UpOptions::default()
             };
             let done = Lab::named(&loaded.inventory.cluster).up(&fleet, &options, &report)?;
