@@ -191,6 +191,7 @@ mod tests {
             }],
             deadline: 60,
             script: Script::default(),
+            resources: Vec::new(),
         };
         HostPlan {
             host: "srv1".into(),
