@@ -8,16 +8,11 @@ use super::run::{Run, looked};
 use super::table::{self, Row};
 use crate::engine::{ExtraQuestions, Summary, Survey};
 use crate::error::{Kind, Result};
-use crate::inventory::secrets::Secrets;
 use crate::inventory::{Host, Inventory};
 use crate::report::Note;
 use crate::report::note::Verdict;
-use crate::resource::{Ask, Facts};
-use crate::role::{self, Templates, health};
+use crate::role::health;
 use crate::topology::{HostView, Topology};
-
-/// Free space on `/` below which a host deserves a look, MiB.
-const LITTLE_DISK: u64 = 2048;
 
 /// Show what serves and what does not on every host
 ///
@@ -34,7 +29,8 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let prepared = Prepared::new(context, &args.inventory, &args.limit, Missing::StandIn)?;
     let hosts = prepared.hosts.clone();
-    let questions = questions(&prepared.inventory, &prepared.templates, prepared.secrets.clone());
+    let inventory = Arc::clone(&prepared.inventory);
+    let questions = questions(&inventory);
     context.block_on(async {
         let mut run = Run::start(context, prepared, "status", false)?;
         run.engine.extra_questions = Some(questions);
@@ -42,7 +38,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
             Ok(survey) => survey,
             Err(error) => return Err(run.fail(error).await),
         };
-        let summary = show(context, &survey);
+        let summary = show(context, &inventory, &survey);
         survey.close().await;
         let summary = run.end_quietly(summary).await?;
         if summary.skipped > 0 {
@@ -52,23 +48,19 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     })
 }
 
-fn questions(inventory: &Arc<Inventory>, templates: &Arc<Templates>, secrets: Secrets) -> ExtraQuestions {
-    let (inventory, templates, store) = (Arc::clone(inventory), Arc::clone(templates), secrets);
+fn questions(inventory: &Arc<Inventory>) -> ExtraQuestions {
+    let inventory = Arc::clone(inventory);
     Box::new(move |host: &Host| {
         let topology = Topology::of(&inventory);
-        let view = HostView { topology, host };
-        // A host whose files cannot be rendered is told so by the survey itself.
-        role::desired(view, &Facts::assumed(), &templates, &store)
-            .map(|desired| health::questions(&desired))
-            .unwrap_or_else(|_| Ask::default())
+        health::questions(&health::checks(&HostView { topology, host }))
     })
 }
 
-fn show(context: &Context, survey: &Survey) -> Summary {
+fn show(context: &Context, inventory: &Inventory, survey: &Survey) -> Summary {
     let mut rows = Vec::new();
     let mut bad = false;
     for host in &survey.hosts {
-        for (role, subject, verdict, detail) in findings(host, survey) {
+        for (subject, verdict, detail) in findings(inventory, host, survey) {
             bad |= verdict == Verdict::Bad;
             context.console.line(&Note::Health {
                 host: host.name.clone(),
@@ -77,7 +69,7 @@ fn show(context: &Context, survey: &Survey) -> Summary {
                 detail: detail.clone(),
             });
             rows.push(Row {
-                cells: vec![host.name.clone(), role, subject],
+                cells: vec![host.name.clone(), subject],
                 verdict,
                 detail,
             });
@@ -85,12 +77,12 @@ fn show(context: &Context, survey: &Survey) -> Summary {
     }
     for failure in &survey.failures {
         rows.push(Row {
-            cells: vec![failure.host.clone(), "host".into(), "connection".into()],
+            cells: vec![failure.host.clone(), "connection".into()],
             verdict: Verdict::Bad,
             detail: failure.message.lines().next().unwrap_or_default().to_owned(),
         });
     }
-    let text = table::render(&["HOST", "ROLE", "WHAT", "STATE", "DETAIL"], &rows, &context.console);
+    let text = table::render(&["HOST", "WHAT", "STATE", "DETAIL"], &rows, &context.console);
     context.console.result(&text);
     let mut summary = looked(survey, false);
     if summary.exit_code == 0 && bad {
@@ -99,20 +91,24 @@ fn show(context: &Context, survey: &Survey) -> Summary {
     summary
 }
 
-type Line = (String, String, Verdict, String);
+type Line = (String, Verdict, String);
 
-fn findings(host: &crate::engine::Surveyed, survey: &Survey) -> Vec<Line> {
+fn findings(inventory: &Inventory, host: &crate::engine::Surveyed, survey: &Survey) -> Vec<Line> {
     let facts = &host.seen.facts;
-    let low = facts.disk_free_mb < LITTLE_DISK;
     let system = format!(
-        "{} {}, {} CPU, {} MiB memory, {} MiB free on /",
-        facts.os, facts.os_version, facts.cpus, facts.memory_mb, facts.disk_free_mb
+        "{} {}, {} CPU, {} MiB memory",
+        facts.os, facts.os_version, facts.cpus, facts.memory_mb
     );
-    let verdict = if low { Verdict::Warning } else { Verdict::Good };
-    let mut lines = vec![("host".into(), "system".into(), verdict, system)];
-    for finding in health::findings(&host.desired, &host.seen) {
-        let verdict = if finding.healthy { Verdict::Good } else { Verdict::Bad };
-        lines.push((finding.role.into(), finding.subject, verdict, finding.detail));
+    let mut lines = vec![("system".to_owned(), Verdict::Good, system)];
+    if let Some(view) = Topology::of(inventory).host(&host.name) {
+        for finding in health::read(&health::checks(&view), &host.seen) {
+            let verdict = match finding.state {
+                health::State::Ok => Verdict::Good,
+                health::State::Warn => Verdict::Warning,
+                health::State::Bad => Verdict::Bad,
+            };
+            lines.push((finding.name, verdict, finding.detail));
+        }
     }
     let pending = survey
         .plan
@@ -125,6 +121,6 @@ fn findings(host: &crate::engine::Surveyed, survey: &Survey) -> Vec<Line> {
         1 => (Verdict::Warning, "1 change pending".to_owned()),
         many => (Verdict::Warning, format!("{many} changes pending")),
     };
-    lines.push(("host".into(), "configuration".into(), verdict, detail));
+    lines.push(("configuration".into(), verdict, detail));
     lines
 }

@@ -225,6 +225,43 @@ impl Kind for DatabaseUser {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::resource::Facts;
+
+    fn user() -> DatabaseUser {
+        DatabaseUser {
+            name: "erp".into(),
+            host: "127.0.0.1".into(),
+            password: Secret::new("secret"),
+            grants: vec!["ALL PRIVILEGES ON `erp`.*".into()],
+        }
+    }
+
+    /// What an earlier step will do to MariaDB says nothing about what this one will find.
+    #[test]
+    fn a_database_that_cannot_be_asked_is_looked_at_later() {
+        let mut seen = Observed::bare(Facts::assumed());
+        seen.sql = Err("ERROR 2002".into());
+        let database = Database { name: "erp".into() };
+        assert_eq!(database.compare(&seen).unwrap().action, Action::Check);
+        database.project(&mut seen);
+        assert_eq!(database.compare(&seen), None);
+        let change = user().compare(&seen).unwrap();
+        assert_eq!(change.action, Action::Check);
+        let script = user().converge(&change, &seen);
+        assert!(script.body.contains("then same; fi"), "{}", script.body);
+        user().project(&mut seen);
+        assert_eq!(user().compare(&seen), None);
+    }
+
+    #[test]
+    fn a_database_that_is_yet_to_be_installed_is_empty() {
+        let mut seen = Observed::bare(Facts::assumed());
+        seen.fresh.insert(SERVER.into());
+        Database { name: "erp".into() }.project(&mut seen);
+        assert_eq!(user().compare(&seen).unwrap().action, Action::Create);
+    }
+
     #[test]
     fn native_hash_is_what_mariadb_stores() {
         // SELECT PASSWORD('secret') on MariaDB 10.11

@@ -369,3 +369,32 @@ impl Kind for Block {
         script
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Facts;
+
+    #[test]
+    fn blocks_of_one_file_leave_each_other_alone() {
+        let block = |name: &str, text: &str| Block {
+            path: "/etc/hosts".into(),
+            name: name.into(),
+            text: text.into(),
+        };
+        let mut seen = Observed::bare(Facts::assumed());
+        seen.contents
+            .insert("/etc/hosts".into(), b"127.0.0.1 localhost\n".to_vec());
+        let all = [block("a", "1 a\n"), block("b", "2 b\n"), block("a", "3 a\n")];
+        for block in &all {
+            assert!(block.compare(&seen).is_some());
+            block.project(&mut seen);
+        }
+        assert_eq!([&all[1], &all[2]].map(|block| block.compare(&seen)), [None, None]);
+        let content = String::from_utf8_lossy(&seen.contents["/etc/hosts"]).into_owned();
+        assert_eq!(
+            content,
+            "127.0.0.1 localhost\n# hactl begin b\n2 b\n# hactl end b\n# hactl begin a\n3 a\n# hactl end a\n"
+        );
+    }
+}

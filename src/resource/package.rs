@@ -73,3 +73,26 @@ pub(super) fn install(names: &[&str]) -> Script {
     script.line(format!("install_packages {}", sh_words(names)));
     script
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Facts;
+
+    #[test]
+    fn a_pinned_package_is_known_by_its_name() {
+        let package = |name: &str| Package { name: name.into() };
+        let mut seen = Observed::bare(Facts::assumed());
+        seen.packages.insert("libfoo".into(), "1.2-3".into());
+        let summary = |name: &str, seen: &Observed| package(name).compare(seen).map(|change| change.summary);
+        assert_eq!(summary("libfoo", &seen), None);
+        assert_eq!(summary("libfoo:amd64=1.2-3", &seen), None);
+        assert_eq!(summary("libfoo=2.0", &seen).as_deref(), Some("1.2-3 → 2.0"));
+        assert_eq!(summary("libbar=1", &seen).as_deref(), Some("install"));
+        for name in ["libfoo=2.0", "libbar=1"] {
+            package(name).project(&mut seen);
+            assert_eq!(summary(name, &seen), None);
+        }
+        assert!(seen.fresh.contains("libbar") && !seen.fresh.contains("libfoo"));
+    }
+}

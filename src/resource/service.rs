@@ -214,3 +214,40 @@ impl Kind for Stopped {
         Duration::from_secs(180)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Facts;
+
+    #[test]
+    fn what_a_package_brings_is_stopped_in_the_same_plan() {
+        let stopped = Stopped {
+            unit: "redis-server.service".into(),
+            package: "redis-server".into(),
+        };
+        let mut seen = Observed::bare(Facts::assumed());
+        assert_eq!(stopped.compare(&seen), None, "nobody brings it");
+        seen.fresh.insert("redis-server".into());
+        assert_eq!(stopped.compare(&seen).unwrap().summary, "disable");
+        for (active, enabled, summary) in [
+            ("active", "enabled", Some("stop and disable")),
+            ("activating", "disabled", Some("stop")),
+            ("inactive", "enabled", Some("disable")),
+            ("failed", "disabled", None),
+            ("inactive", "masked", None),
+        ] {
+            let unit = UnitState {
+                active: active.into(),
+                enabled: enabled.into(),
+                invocation: String::new(),
+                since: 0,
+            };
+            seen.units.insert(stopped.unit.clone(), unit);
+            let change = stopped.compare(&seen).map(|change| change.summary);
+            assert_eq!(change.as_deref(), summary, "{active} {enabled}");
+        }
+        stopped.project(&mut seen);
+        assert_eq!(stopped.compare(&seen), None);
+    }
+}

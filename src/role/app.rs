@@ -357,3 +357,72 @@ fn supervisor_validator() -> Validator {
             .into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+    use crate::role::testing::{FRAPPE, GUESTBOOK, inventory};
+
+    fn shell(dir: &Path, script: &str) -> String {
+        let out = Command::new("sh")
+            .args(["-euc", script])
+            .current_dir(dir)
+            .env("HOME", dir)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .output()
+            .unwrap();
+        assert!(
+            out.status.success(),
+            "{script}\n{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        String::from_utf8(out.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Tag, branch and commit, also a commit that a server does not hand out by its id; over whatever was there.
+    #[test]
+    fn checkout_gets_tags_branches_and_commits() {
+        let root = tempfile::tempdir().unwrap();
+        let commit = "git -c user.name=t -c user.email=t@example.com commit -q -a -m";
+        let first = shell(
+            root.path(),
+            &format!(
+                "git -c init.defaultBranch=main init -q repo; cd repo; echo 1 >f; git add f; {commit} 1; git rev-parse HEAD\n\
+                 echo 2 >f; {commit} 2; git tag v2; git checkout -q -b next; echo 3 >f; {commit} 3; git checkout -q main; echo 4 >f; {commit} 4"
+            ),
+        );
+        let url = format!("file://{}", root.path().join("repo").display());
+        let strict = "export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=protocol.version GIT_CONFIG_VALUE_0=0\n";
+        for (git_ref, content, before) in [
+            ("main", "4", ""),
+            ("v2", "2", ""),
+            ("next", "3", ""),
+            (first.as_str(), "1", ""),
+            (first.as_str(), "1", strict),
+        ] {
+            let script = format!("{before}{}cat f", checkout(&url, git_ref, "dest dir"));
+            assert_eq!(shell(root.path(), &script), content, "{git_ref}");
+        }
+    }
+
+    #[test]
+    fn accounts_have_no_wildcards() {
+        assert_eq!(all_on("a_b%`c"), "ALL PRIVILEGES ON `a\\_b\\%``c`.*");
+        for text in [GUESTBOOK, FRAPPE] {
+            let inventory = inventory(text);
+            assert_eq!(database_clients(Topology::of(&inventory)), ["127.0.0.1"]);
+        }
+    }
+
+    #[test]
+    fn supervisord_is_given_only_what_it_reads_as_written() {
+        assert_eq!(supervisor_text("a 50%").unwrap(), "a 50%%");
+        assert!(supervisor_text("a ; b").is_err());
+        assert!(supervisor_text("a #b").is_err());
+        let pairs = [("A".to_owned(), "x \"y\"".to_owned())];
+        assert_eq!(supervisor_environment(&pairs).unwrap(), "A=\"x \\\"y\\\"\"");
+    }
+}

@@ -28,6 +28,9 @@ fn declare(scope: &mut Scope) -> Result<()> {
         scope.packages(&[name]);
     }
     scope.directory("/var/lib/hactl", "root", "root", 0o755);
+    // What was done, and files as they were before a change: some of those hold secrets.
+    scope.directory("/var/lib/hactl/stamps", "root", "root", 0o700);
+    scope.directory("/var/lib/hactl/previous", "root", "root", 0o700);
     names(scope);
     user(scope);
     kernel(scope)?;

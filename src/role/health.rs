@@ -1,112 +1,448 @@
-//! What must serve on a host, and whether it does: the same tests that a step waits for after a change.
+//! What `status` asks a host, and what it makes of the answers. Derived from the same topology as the roles; it names
+//! what should be there, so a host that has nothing yet answers "bad" and not nothing.
 
-use crate::plan::Desired;
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::redis::Instance;
+use super::{nginx, redis};
+use crate::inventory::{App, HostRole, Site};
 use crate::quote::sh;
-use crate::resource::{Ask, Observed, Program, Service, Spec};
+use crate::resource::{Ask, Observed};
+use crate::topology::HostView;
 
-/// Seconds a test may take.
-const LIMIT: u32 = 10;
+/// How well something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// As it should be.
+    Ok,
+    /// It works; somebody should look.
+    Warn,
+    /// It does not work.
+    Bad,
+}
 
-/// How one thing on a host is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The role that wants it.
-    pub role: &'static str,
-    /// The unit, or the group of programs.
-    pub subject: String,
-    /// Whether it serves.
-    pub healthy: bool,
-    /// How it is, in a few words of the host: untrusted.
+/// A finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Health {
+    /// What was looked at, e.g. `site erp.example.com`.
+    pub name: String,
+    /// How well it is.
+    pub state: State,
+    /// In a few words; may hold what the host said.
     pub detail: String,
 }
 
-/// What to ask a host about what it should have.
-pub fn questions(desired: &Desired) -> Ask {
+/// One thing to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Unique on the host.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// Sorts of checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A systemd unit runs and starts at boot.
+    Unit(String),
+    /// All programs of a supervisor group run.
+    Programs(String),
+    /// A URL answers through this host's own nginx; the shell prints status and seconds.
+    Site(String),
+    /// A certificate, by path, is valid for a while.
+    Certificate(String),
+    /// MariaDB answers on its socket.
+    MariaDb,
+    /// A Redis instance answers to its password and can write; the shell prints lines of INFO.
+    Redis(String),
+    /// File systems have room; the paths that matter.
+    Disk(Vec<String>),
+}
+
+/// Everything to look at on a host.
+pub fn checks(view: &HostView) -> Vec<Check> {
+    let inventory = view.topology.inventory;
+    let mut checks = Vec::new();
+    let mut add = |name: String, kind: Kind| checks.push(Check { name, kind });
+    let unit = |unit: &str| Kind::Unit(unit.to_owned());
+    let mut disk = vec!["/".to_owned()];
+    if view.has(HostRole::Db) {
+        add("mariadb.service".into(), unit("mariadb.service"));
+        add("mariadb".into(), Kind::MariaDb);
+        disk.push("/var/lib/mysql".into());
+    }
+    if view.has(HostRole::Redis) {
+        for instance in redis::instances(&inventory.redis) {
+            add(instance.unit(), Kind::Unit(instance.unit()));
+            add(format!("redis {}", instance.name), Kind::Redis(redis_test(&instance)));
+        }
+        disk.push("/var/lib/redis".into());
+    }
+    if view.runs_app() {
+        let name = inventory.app.name();
+        add("supervisor.service".into(), unit("supervisor.service"));
+        add(format!("programs {name}"), Kind::Programs(name.to_owned()));
+        disk.push(match &inventory.app {
+            App::Frappe(frappe) => frappe.path.clone(),
+            App::Wsgi(wsgi) => wsgi.path.clone(),
+        });
+    }
+    if view.serves_web() {
+        add("nginx.service".into(), unit("nginx.service"));
+        for site in &inventory.sites {
+            add(format!("site {}", site.name), Kind::Site(site_test(view, site)));
+        }
+        let certificates: BTreeSet<_> = inventory.sites.iter().filter_map(nginx::certificate).collect();
+        for path in certificates {
+            let name = path.rsplit('/').next().unwrap_or(&path).trim_end_matches(".crt");
+            add(format!("certificate {name}"), Kind::Certificate(path.clone()));
+        }
+    }
+    add("disk".into(), Kind::Disk(disk));
+    checks
+}
+
+fn site_test(view: &HostView, site: &Site) -> String {
+    let inventory = view.topology.inventory;
+    let path = match &inventory.app {
+        App::Frappe(_) => "/api/method/ping",
+        App::Wsgi(wsgi) => &wsgi.health,
+    };
+    let (scheme, port) = match nginx::certificate(site) {
+        Some(_) => ("https", inventory.nginx.https_port),
+        None => ("http", inventory.nginx.http_port),
+    };
+    // Whether others trust the certificate is not asked here: self-signed ones are served on purpose.
+    format!(
+        "curl -ksS -o /dev/null --max-time 10 -w '%{{http_code}} %{{time_total}}' --resolve {} {}",
+        sh(&format!("{}:{port}:127.0.0.1", site.name)),
+        sh(&format!("{scheme}://{}:{port}{path}", site.name))
+    )
+}
+
+fn redis_test(instance: &Instance) -> String {
+    format!(
+        "{}\n\
+         timeout 5 redis-cli -h 127.0.0.1 -p \"$port\" info 2>&1 | while IFS=: read -r key value; do\n\
+         \x20   case $key in\n\
+         \x20       uptime_in_seconds | used_memory | maxmemory | aof_last_write_status | rdb_last_bgsave_status) echo \"$key=$value\" ;;\n\
+         \x20   esac\n\
+         done",
+        instance.ping()
+    )
+}
+
+/// The questions of checks.
+pub fn questions(checks: &[Check]) -> Ask {
     let mut ask = Ask::default();
-    for resource in &desired.resources {
-        match &resource.spec {
-            Spec::Service(service) => {
-                ask.units.insert(service.unit.clone());
-                ask.test(&key(&service.unit), &limited(&service.health));
+    for check in checks {
+        match &check.kind {
+            Kind::Unit(unit) => {
+                ask.units.insert(unit.clone());
             }
-            Spec::Program(program) => {
-                ask.programs = true;
-                ask.test(&key(&program.group), &limited(&program.health));
+            Kind::Programs(_) => ask.programs = true,
+            Kind::Site(test) | Kind::Redis(test) => ask.test(&check.name, test),
+            Kind::Certificate(path) => ask.test(
+                &check.name,
+                &format!("openssl x509 -in {} -noout -enddate -dateopt iso_8601", sh(path)),
+            ),
+            Kind::MariaDb => ask.sql(&check.name, "SHOW GLOBAL STATUS LIKE 'Uptime'"),
+            Kind::Disk(paths) => {
+                // A path that is not there yet must not hide the others.
+                let rows: Vec<_> = paths
+                    .iter()
+                    .map(|path| format!("df -P {} 2>/dev/null", sh(path)))
+                    .collect();
+                ask.test(&check.name, &rows.join("\n"));
             }
-            _ => {}
         }
     }
     ask
 }
 
-/// How everything is, in the order in which it converges.
-pub fn findings(desired: &Desired, seen: &Observed) -> Vec<Finding> {
-    let finding = |role, subject: &str, state: Result<String, String>| Finding {
-        role,
-        subject: subject.to_owned(),
-        healthy: state.is_ok(),
-        detail: state.unwrap_or_else(|why| why),
-    };
-    desired
-        .resources
-        .iter()
-        .filter_map(|resource| match &resource.spec {
-            Spec::Service(service) => Some(finding(resource.role, &service.unit, unit(service, seen))),
-            Spec::Program(program) => Some(finding(resource.role, &program.group, programs(program, seen))),
-            _ => None,
-        })
-        .collect()
-}
-
-fn key(subject: &str) -> String {
-    format!("health {subject}")
-}
-
-fn limited(test: &str) -> String {
-    format!("timeout {LIMIT} sh -c {}", sh(test))
-}
-
-fn unit(service: &Service, seen: &Observed) -> Result<String, String> {
-    let Some(unit) = seen.units.get(&service.unit) else {
-        return Err("is not there".into());
-    };
-    if unit.active != "active" {
-        return Err(format!("is {}", unit.active));
-    }
-    answers(&service.unit, seen).map(|()| "active, answers".into())
-}
-
-fn programs(program: &Program, seen: &Observed) -> Result<String, String> {
-    let Some(known) = &seen.programs else {
-        return Err("supervisord does not answer".into());
-    };
-    let state = |process: &String| known.get(&format!("{}:{process}", program.group));
-    let down: Vec<String> = program
-        .processes
-        .iter()
-        .filter_map(|process| match state(process) {
-            Some(now) if now.state == "RUNNING" => None,
-            Some(now) => Some(format!("{process} is {}", now.state)),
-            None => Some(format!("{process} is not there")),
-        })
-        .collect();
-    if !down.is_empty() {
-        return Err(down.join(", "));
-    }
-    answers(&program.group, seen).map(|()| format!("{} running, answers", program.processes.len()))
-}
-
-fn answers(subject: &str, seen: &Observed) -> Result<(), String> {
-    match seen.tests.get(&key(subject)) {
-        Some(test) if test.code == 0 => Ok(()),
-        Some(test) if test.code == 124 => Err(format!("does not answer within {LIMIT} s")),
-        Some(test) => {
-            let said = test.output.lines().find(|line| !line.trim().is_empty());
-            Err(said.map_or_else(
-                || format!("does not answer (status {})", test.code),
-                |line| line.trim().to_owned(),
-            ))
+/// What the answers say.
+pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
+    let health = |check: &Check| {
+        let (state, detail) = match &check.kind {
+            Kind::Unit(unit) => read_unit(seen, unit),
+            Kind::Programs(group) => read_programs(seen, group),
+            Kind::Site(_) => output(seen, check, read_site),
+            Kind::Certificate(_) => output(seen, check, |text| read_certificate(text, seen.facts.clock)),
+            Kind::MariaDb => read_mariadb(seen, &check.name),
+            Kind::Redis(_) => output(seen, check, read_redis),
+            Kind::Disk(_) => match seen.tests.get(&check.name) {
+                Some(test) => read_disk(&test.output),
+                None => (State::Bad, "no answer".into()),
+            },
+        };
+        Health {
+            name: check.name.clone(),
+            state,
+            detail,
         }
-        None => Err("was not tested".into()),
+    };
+    checks.iter().map(health).collect()
+}
+
+/// The output of a test that passed; the last line of one that did not is the reason.
+fn output(seen: &Observed, check: &Check, read: impl Fn(&str) -> (State, String)) -> (State, String) {
+    match seen.tests.get(&check.name) {
+        Some(test) if test.code == 0 => read(&test.output),
+        Some(test) => {
+            let last = test.output.lines().map(str::trim).rfind(|line| !line.is_empty());
+            (State::Bad, last.unwrap_or("failed").chars().take(200).collect())
+        }
+        None => (State::Bad, "no answer".into()),
+    }
+}
+
+fn read_unit(seen: &Observed, unit: &str) -> (State, String) {
+    match seen.units.get(unit) {
+        None => (State::Bad, "is not there".into()),
+        Some(unit) if unit.active != "active" => (State::Bad, format!("is {}", unit.active)),
+        Some(unit) => {
+            let up = format!("up {}", span(seen.facts.clock.saturating_sub(unit.since)));
+            match unit.enabled.as_str() {
+                "disabled" | "masked" => (
+                    State::Warn,
+                    format!("{up}, but {}: a boot will not start it", unit.enabled),
+                ),
+                _ => (State::Ok, up),
+            }
+        }
+    }
+}
+
+fn read_programs(seen: &Observed, group: &str) -> (State, String) {
+    let Some(programs) = &seen.programs else {
+        return (State::Bad, "supervisord does not answer".into());
+    };
+    let prefix = format!("{group}:");
+    let mine: Vec<_> = programs
+        .iter()
+        .filter_map(|(key, program)| Some((key.strip_prefix(&prefix)?, program)))
+        .collect();
+    if mine.is_empty() {
+        return (State::Bad, "supervisord has no programs of it".into());
+    }
+    let mut worst = State::Ok;
+    let mut others = Vec::new();
+    for (name, program) in &mine {
+        let state = match program.state.as_str() {
+            "RUNNING" => continue,
+            // A scheduler that found another one ends in good order.
+            "STARTING" | "STOPPING" | "EXITED" => State::Warn,
+            _ => State::Bad,
+        };
+        worst = worst.max(state);
+        others.push(format!("{name} is {}", program.state));
+    }
+    match worst {
+        State::Ok => (State::Ok, format!("{} running", mine.len())),
+        _ => (worst, others.join(", ")),
+    }
+}
+
+fn read_site(text: &str) -> (State, String) {
+    let (code, seconds) = text
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .split_once(' ')
+        .unwrap_or_default();
+    let seconds: f64 = seconds.trim().parse().unwrap_or(0.0);
+    let detail = format!("{code} in {:.0} ms", seconds * 1000.0);
+    match code.parse::<u16>() {
+        Ok(200..=399) if seconds < 2.0 => (State::Ok, detail),
+        Ok(200..=399) => (State::Warn, detail),
+        Ok(_) => (State::Bad, detail),
+        Err(_) => (State::Bad, "no answer".into()),
+    }
+}
+
+/// `notAfter=2036-11-19 12:40:16Z`.
+fn read_certificate(text: &str, clock: u64) -> (State, String) {
+    let end = text
+        .lines()
+        .find_map(|line| line.strip_prefix("notAfter="))
+        .and_then(|time| time.trim().replacen(' ', "T", 1).parse::<jiff::Timestamp>().ok());
+    let Some(end) = end else {
+        return (State::Bad, "cannot be read".into());
+    };
+    let left = end.as_second().saturating_sub(i64::try_from(clock).unwrap_or(i64::MAX));
+    match left {
+        ..=0 => (State::Bad, format!("expired on {}", end.strftime("%F"))),
+        _ => {
+            let days = left / 86_400;
+            let state = match days {
+                ..7 => State::Bad,
+                7..30 => State::Warn,
+                _ => State::Ok,
+            };
+            (state, format!("{days} days left"))
+        }
+    }
+}
+
+fn read_mariadb(seen: &Observed, key: &str) -> (State, String) {
+    match &seen.sql {
+        Err(why) => (State::Bad, why.clone()),
+        Ok(answers) => {
+            let row = answers.get(key).and_then(|rows| rows.lines().next()?.split_once('\t'));
+            match row.and_then(|(_, uptime)| uptime.trim().parse().ok()) {
+                Some(uptime) => (State::Ok, format!("up {}", span(uptime))),
+                None => (State::Bad, "does not answer".into()),
+            }
+        }
+    }
+}
+
+fn read_redis(text: &str) -> (State, String) {
+    let value = |key: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+            .map(str::trim)
+    };
+    let number = |key: &str| value(key).and_then(|text| text.parse::<u64>().ok());
+    for key in ["aof_last_write_status", "rdb_last_bgsave_status"] {
+        if let Some(status) = value(key).filter(|status| *status != "ok") {
+            return (State::Bad, format!("{key} is {status}: it cannot write to its disk"));
+        }
+    }
+    let mib = |bytes: u64| bytes / 1_048_576;
+    let used = mib(number("used_memory").unwrap_or(0));
+    let memory = match number("maxmemory").unwrap_or(0) {
+        0 => format!("{used} MiB"),
+        limit => format!("{used} of {} MiB", mib(limit)),
+    };
+    match number("uptime_in_seconds") {
+        Some(uptime) => (State::Ok, format!("up {}, {memory}", span(uptime))),
+        None => (State::Warn, "answers, but says nothing about itself".into()),
+    }
+}
+
+/// Rows of `df -P`: the fullest file system counts.
+fn read_disk(text: &str) -> (State, String) {
+    let mut fullest: Option<(u64, String)> = None;
+    for line in text.lines() {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [_, _, _, free, used, mount, ..] = fields[..] else {
+            continue;
+        };
+        let (Some(used), Ok(free)) = (
+            used.strip_suffix('%').and_then(|used| used.parse().ok()),
+            free.parse::<u64>(),
+        ) else {
+            continue;
+        };
+        if fullest.as_ref().is_none_or(|(most, _)| used > *most) {
+            fullest = Some((
+                used,
+                format!("{mount} {used} % full, {:.1} GiB free", free as f64 / 1_048_576.0),
+            ));
+        }
+    }
+    match fullest {
+        None => (State::Bad, "no answer".into()),
+        Some((used, detail)) => {
+            let state = match used {
+                0..85 => State::Ok,
+                85..95 => State::Warn,
+                _ => State::Bad,
+            };
+            (state, detail)
+        }
+    }
+}
+
+/// A length of time in its two largest units.
+fn span(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, m) => format!("{m} min"),
+        (0, h, m) => format!("{h} h {m} min"),
+        (d, h, _) => format!("{d} d {h} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Facts;
+    use crate::role::testing::{FRAPPE, GUESTBOOK, inventory};
+    use crate::topology::Topology;
+
+    #[test]
+    fn a_server_is_asked_about_everything_it_should_have() {
+        let names = |text: &str| {
+            let inventory = inventory(text);
+            let view = Topology::of(&inventory).hosts().next().unwrap();
+            checks(&view)
+                .into_iter()
+                .map(|check| check.name)
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        insta::assert_snapshot!("checks", format!("{}\n---\n{}", names(GUESTBOOK), names(FRAPPE)));
+    }
+
+    #[test]
+    fn a_bare_host_is_bad_all_over() {
+        let inventory = inventory(GUESTBOOK);
+        let view = Topology::of(&inventory).hosts().next().unwrap();
+        let checks = checks(&view);
+        let found = read(&checks, &Observed::bare(Facts::assumed()));
+        assert_eq!(found.len(), checks.len());
+        assert!(found.iter().all(|health| health.state == State::Bad), "{found:?}");
+    }
+
+    #[test]
+    fn sites() {
+        assert_eq!(read_site("200 0.031"), (State::Ok, "200 in 31 ms".into()));
+        assert_eq!(read_site("301 2.5").0, State::Warn);
+        assert_eq!(read_site("502 0.001").0, State::Bad);
+        assert_eq!(read_site("").0, State::Bad);
+    }
+
+    #[test]
+    fn certificates() {
+        let at = |clock| read_certificate("notAfter=2036-11-18 12:40:16Z", clock);
+        assert_eq!(at(1_795_264_800).0, State::Ok);
+        assert_eq!(at(2_110_624_816 - 10 * 86_400), (State::Warn, "10 days left".into()));
+        assert_eq!(at(2_110_624_816 - 2 * 86_400).0, State::Bad);
+        assert_eq!(at(2_110_624_817), (State::Bad, "expired on 2036-11-18".into()));
+        assert_eq!(read_certificate("unable to load certificate", 0).0, State::Bad);
+    }
+
+    #[test]
+    fn redis_that_cannot_write_is_bad() {
+        let text = "uptime_in_seconds=90\nused_memory=1048576\nmaxmemory=0\naof_last_write_status=ok\r";
+        assert_eq!(read_redis(text), (State::Ok, "up 1 min, 1 MiB".into()));
+        assert_eq!(read_redis(&text.replace("=ok", "=err")).0, State::Bad);
+    }
+
+    #[test]
+    fn the_fullest_file_system_counts() {
+        let text = "Filesystem 1024-blocks Used Available Capacity Mounted on\n\
+                    /dev/a 100 10 1048576 10% /\n\
+                    Filesystem 1024-blocks Used Available Capacity Mounted on\n\
+                    /dev/b 100 90 2097152 90% /var/lib/mysql\n";
+        assert_eq!(
+            read_disk(text),
+            (State::Warn, "/var/lib/mysql 90 % full, 2.0 GiB free".into())
+        );
+    }
+
+    #[test]
+    fn spans() {
+        assert_eq!(
+            [span(5), span(61), span(3700), span(90_000)],
+            ["5 s", "1 min", "1 h 1 min", "1 d 1 h"]
+        );
     }
 }

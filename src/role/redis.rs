@@ -53,15 +53,16 @@ impl Instance {
         format!("redis-server@{}.service", self.name)
     }
 
-    /// Passes when it answers to its password, which only the environment of redis-cli holds.
+    /// Passes when it answers to its password, which only the environment of redis-cli holds. All of it is read from the
+    /// file, since an older one may have been put back. Leaves `$port` and `$REDISCLI_AUTH`.
     pub fn ping(&self) -> String {
         format!(
             "REDISCLI_AUTH=$(sed -n 's/^requirepass \"\\(.*\\)\"$/\\1/p' {config} | sed 's/\\\\\\(.\\)/\\1/g')\n\
              export REDISCLI_AUTH\n\
-             answer=$(timeout 5 redis-cli -h 127.0.0.1 -p {port} ping 2>&1)\n\
+             port=$(sed -n 's/^port //p' {config})\n\
+             answer=$(timeout 5 redis-cli -h 127.0.0.1 -p \"$port\" ping 2>&1)\n\
              [ \"$answer\" = PONG ] || {{ printf '%s\\n' \"$answer\"; exit 1; }}",
             config = self.config(),
-            port = self.port,
         )
     }
 }

@@ -1,14 +1,10 @@
 //! Inventories and hosts for tests.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-use indexmap::IndexMap;
-use serde_json::Map;
+use std::path::Path;
 
 use super::{SecretStore, Templates, desired};
 use crate::error::Result;
-use crate::inventory::*;
+use crate::inventory::{Inventory, parse};
 use crate::plan::Desired;
 use crate::resource::Facts;
 use crate::secret::Secret;
@@ -23,139 +19,48 @@ impl SecretStore for Named {
     }
 }
 
-fn ssh() -> Ssh {
-    Ssh {
-        user: "root".into(),
-        port: 22,
-        identity_file: None,
-        known_hosts: None,
-        jump: None,
-        become_root: Become::None,
-        transport: TransportKind::Auto,
-        connect_timeout: 10,
-    }
-}
-
-fn process(user: &str) -> Process {
-    Process {
-        user: user.into(),
-        uid: 1990,
-        web_workers: None,
-        web_threads: 1,
-        http_timeout: 120,
-        web_port: 8000,
-        python: "python3".into(),
-        packages: Vec::new(),
-    }
-}
-
-/// A site with TLS of a kind.
-pub fn site(name: &str, tls: Tls) -> Site {
-    Site {
-        name: name.into(),
-        aliases: Vec::new(),
-        admin_password: None,
-        apps: Vec::new(),
-        db_name: name.replace(['.', '-'], "_"),
-        tls,
-        config: Map::new(),
-    }
-}
-
-/// A single server with this app and these sites.
-pub fn single(app: App, sites: Vec<Site>) -> Inventory {
-    let host = Host {
-        name: "srv1".into(),
-        address: [10, 77, 0, 11].into(),
-        roles: HostRole::ALL[1..].to_vec(),
-        primary: true,
-        standby: false,
-        ssh: ssh(),
-    };
-    Inventory {
-        cluster: "demo".into(),
-        ssh: ssh(),
-        hosts: IndexMap::from([("srv1".to_owned(), host)]),
-        vip: IndexMap::new(),
-        app,
-        sites,
-        mariadb: MariaDb {
-            port: 3306,
-            max_connections: 200,
-            semi_sync: true,
-            ..MariaDb::default()
-        },
-        redis: Redis {
-            cache_port: 13000,
-            queue_port: 11000,
-            ..Redis::default()
-        },
-        nginx: Nginx {
-            client_max_body_mb: 50,
-            http_port: 80,
-            https_port: 443,
-        },
-        system: System::default(),
-        become_password: None,
-        source: crate::inventory::diagnostics::Source::new("inventory.yml", ""),
-        secret_spans: Default::default(),
-        templates: None,
-        secrets: SecretsFile {
-            path: PathBuf::from("/inventory/secrets.age"),
-            recipients: Vec::new(),
-        },
-        path: PathBuf::from("/inventory/inventory.yml"),
-    }
-}
-
-/// The guestbook of the demo: a WSGI app with a migration and a worker.
-pub fn guestbook() -> Inventory {
-    let app = Wsgi {
-        process: process("app"),
-        name: "guestbook".into(),
-        url: "git://10.77.0.1/guestbook".into(),
-        git_ref: "main".into(),
-        module: "guestbook:app".into(),
-        path: "/srv/guestbook".into(),
-        workers: vec![WsgiWorker {
-            name: "jobs".into(),
-            command: "python -m guestbook.worker --name 'a b' # 50%".into(),
-            count: 2,
-        }],
-        migrate: Some("python -m guestbook.migrate".into()),
-        env: BTreeMap::from([("GREETING".into(), "it's me".into())]),
-        health: "/health".into(),
-        static_dir: Some("static".into()),
-    };
-    single(App::Wsgi(app), vec![site("erp.example.com", Tls::SelfSigned)])
-}
+/// The guestbook of the demo: a WSGI app with a migration and workers.
+pub const GUESTBOOK: &str = r#"
+cluster: demo
+hosts:
+  srv1: { address: 10.77.0.11 }
+app:
+  kind: wsgi
+  url: git://10.77.0.1/guestbook
+  ref: main
+  module: guestbook:app
+  migrate: python -m guestbook.migrate
+  health: /health
+  static_dir: static
+  env: { GREETING: "it's me" }
+  workers:
+    - { name: jobs, command: "python -m guestbook.worker --name 'a b' # 50%", count: 2 }
+sites:
+  - { name: erp.example.com }
+"#;
 
 /// Frappe with two sites, one of them with the operator's certificate.
-pub fn frappe() -> Inventory {
-    let app = Frappe {
-        process: process("frappe"),
-        apps: vec![GitApp {
-            name: "frappe".into(),
-            url: "https://github.com/frappe/frappe".into(),
-            git_ref: "v15.51.2".into(),
-        }],
-        path: "/srv/frappe/bench".into(),
-        workers: vec![QueueWorker {
-            name: "short".into(),
-            queues: vec!["short".into(), "default".into()],
-            count: 1,
-            timeout: 300,
-        }],
-        socketio_port: 9000,
-        config: Map::new(),
-    };
-    let files = Tls::Files {
-        certificate: "/inventory/erp.crt".into(),
-        key: "/inventory/erp.key".into(),
-    };
-    let mut erp = site("erp.example.com", files);
-    erp.aliases = vec!["www.example.com".into()];
-    single(App::Frappe(app), vec![erp, site("plain.example.com", Tls::None)])
+pub const FRAPPE: &str = r#"
+cluster: demo
+hosts:
+  srv1: { address: 10.77.0.11 }
+app:
+  kind: frappe
+  apps: [ { name: frappe, url: "https://github.com/frappe/frappe", ref: v15.51.2 } ]
+sites:
+  - { name: erp.example.com, aliases: [ www.example.com ], tls: { certificate: erp.crt, key: erp.key } }
+  - { name: plain.example.com, tls: none }
+system:
+  timezone: Europe/Vienna
+  sysctl: { net.core.somaxconn: "1024" }
+"#;
+
+/// Reads an inventory that is known to be right.
+pub fn inventory(text: &str) -> Inventory {
+    match parse(text, Path::new("/inventory/inventory.yml")) {
+        Ok(loaded) => loaded.inventory,
+        Err(found) => panic!("{}", found.into_error(false)),
+    }
 }
 
 /// What the first host of an inventory should have.

@@ -1,11 +1,11 @@
 //! What the roles render, and laws 1 and 2 over all of them.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
-use super::testing::{first, frappe, guestbook};
-use crate::inventory::Inventory;
+use super::testing::{FRAPPE, GUESTBOOK, first, inventory};
 use crate::plan::{Desired, build};
 use crate::resource::{Facts, Kind, Observed, Spec};
 
@@ -42,19 +42,19 @@ fn bare() -> Observed {
 
 #[test]
 fn a_wsgi_server_renders() {
-    let desired = first(&guestbook(), &Facts::assumed());
+    let desired = first(&inventory(GUESTBOOK), &Facts::assumed());
     insta::assert_snapshot!("wsgi", rendered(&desired, |_| true));
 }
 
 #[test]
 fn a_frappe_servers_nginx_renders() {
-    let desired = first(&frappe(), &Facts::assumed());
+    let desired = first(&inventory(FRAPPE), &Facts::assumed());
     insta::assert_snapshot!("frappe_nginx", rendered(&desired, |role| role == "nginx"));
 }
 
 #[test]
 fn no_rendered_line_lacks_its_template_line() {
-    for inventory in [guestbook(), frappe()] {
+    for inventory in [inventory(GUESTBOOK), inventory(FRAPPE)] {
         for resource in first(&inventory, &Facts::assumed()).resources {
             if let Spec::File(file) = resource.spec
                 && let Some(source) = file.source
@@ -67,8 +67,8 @@ fn no_rendered_line_lacks_its_template_line() {
 
 #[test]
 fn the_plan_of_a_bare_host() {
-    let plan = build(&first(&guestbook(), &Facts::assumed()), &bare());
-    let mut out = String::new();
+    let plan = build(&first(&inventory(GUESTBOOK), &Facts::assumed()), &bare());
+    let mut out = format!("{} resources\n", plan.resources);
     for step in &plan.steps {
         writeln!(out, "[{}] {} ({} s)", step.role, step.id, step.deadline).unwrap();
         for change in &step.changes {
@@ -88,7 +88,7 @@ fn the_plan_of_a_bare_host() {
 /// Secrets are in blobs that are marked, never in a script, a summary or a diff.
 #[test]
 fn a_plan_shows_no_secret() {
-    for inventory in [guestbook(), frappe()] {
+    for inventory in [inventory(GUESTBOOK), inventory(FRAPPE)] {
         let plan = build(&first(&inventory, &Facts::assumed()), &bare());
         let shown = serde_json::to_string(&plan).unwrap();
         assert!(
@@ -130,17 +130,16 @@ fn rest(desired: &Desired, seen: &Observed) -> Vec<String> {
         .collect()
 }
 
-fn inventories() -> [Inventory; 2] {
-    [guestbook(), frappe()]
-}
+/// What each kind of server should have; rendered once.
+static DESIRED: LazyLock<[Desired; 2]> =
+    LazyLock::new(|| [GUESTBOOK, FRAPPE].map(|text| first(&inventory(text), &Facts::assumed())));
 
 #[test]
 fn applying_the_plan_of_a_bare_host_leaves_nothing_to_do() {
-    for inventory in inventories() {
-        let desired = first(&inventory, &Facts::assumed());
+    for desired in DESIRED.iter() {
         let mut seen = bare();
-        project_all(&desired, &mut seen);
-        assert_eq!(rest(&desired, &seen), [""; 0]);
+        project_all(desired, &mut seen);
+        assert_eq!(rest(desired, &seen), [""; 0]);
     }
 }
 
@@ -157,8 +156,7 @@ proptest! {
         sql_down in any::<bool>(),
         rebooted in any::<bool>(),
     ) {
-        let inventory = &inventories()[usize::from(frappe)];
-        let desired = first(inventory, &Facts::assumed());
+        let desired = &DESIRED[usize::from(frappe)];
         let mut seen = bare();
         for (index, resource) in desired.resources.iter().enumerate() {
             if there[index % there.len()] {
@@ -178,21 +176,21 @@ proptest! {
         if rebooted {
             seen.loaded.clear();
         }
-        let before = rest(&desired, &seen);
-        project_all(&desired, &mut seen);
-        prop_assert_eq!(rest(&desired, &seen), Vec::<String>::new(), "first plan: {:?}", before);
+        let before = rest(desired, &seen);
+        project_all(desired, &mut seen);
+        prop_assert_eq!(rest(desired, &seen), Vec::<String>::new(), "first plan: {:?}", before);
     }
 
     /// What a cut run leaves: a prefix.
     #[test]
     fn a_cut_run_is_finished_by_the_next(frappe in any::<bool>(), cut in 0usize..100) {
-        let desired = first(&inventories()[usize::from(frappe)], &Facts::assumed());
+        let desired = &DESIRED[usize::from(frappe)];
         let mut seen = bare();
         for resource in desired.resources.iter().take(cut) {
             resource.spec.kind().project(&mut seen);
         }
         seen.fresh.clear();
-        project_all(&desired, &mut seen);
-        prop_assert_eq!(rest(&desired, &seen), Vec::<String>::new());
+        project_all(desired, &mut seen);
+        prop_assert_eq!(rest(desired, &seen), Vec::<String>::new());
     }
 }

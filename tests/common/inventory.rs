@@ -1,72 +1,24 @@
-//! Inventories made in memory, for tests that need no YAML.
+//! Inventories with every default, for tests that only care for hosts.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
-use hactl::inventory::*;
-use indexmap::IndexMap;
+use hactl::inventory::Inventory;
 
-/// An inventory of hosts `(name, address)` with every default.
+/// An inventory of hosts `(name, address)`: the first is the primary.
 pub fn of(cluster: &str, hosts: &[(&str, &str)]) -> Inventory {
-    let ssh = Ssh {
-        user: "root".into(),
-        port: 22,
-        identity_file: Some(PathBuf::from("/nonexistent/id")),
-        known_hosts: None,
-        jump: None,
-        become_root: Become::None,
-        transport: TransportKind::Auto,
-        connect_timeout: 10,
-    };
-    let host = |(name, address): &(&str, &str)| {
-        let host = Host {
-            name: (*name).into(),
-            address: address.parse().expect("an address"),
-            roles: HostRole::ALL[1..].to_vec(),
-            primary: false,
-            standby: false,
-            ssh: ssh.clone(),
+    let mut text = format!("cluster: {cluster}\nssh: {{ identity_file: /nonexistent/id }}\nhosts:\n");
+    for (index, (name, address)) in hosts.iter().enumerate() {
+        let primary = if index == 0 { ", primary: true" } else { "" };
+        let roles = if hosts.len() > 1 {
+            ", roles: [app, worker, db, redis]"
+        } else {
+            ""
         };
-        ((*name).to_owned(), host)
-    };
-    let process = Process {
-        user: "app".into(),
-        uid: 1990,
-        web_workers: None,
-        web_threads: 1,
-        http_timeout: 120,
-        web_port: 8000,
-        python: "python3".into(),
-        packages: Vec::new(),
-    };
-    Inventory {
-        cluster: cluster.into(),
-        hosts: hosts.iter().map(host).collect(),
-        ssh,
-        vip: IndexMap::new(),
-        app: App::Wsgi(Wsgi {
-            process,
-            name: "app".into(),
-            url: "git://example.com/app".into(),
-            git_ref: "main".into(),
-            module: "app:app".into(),
-            path: "/srv/app".into(),
-            workers: Vec::new(),
-            migrate: None,
-            env: BTreeMap::new(),
-            health: "/".into(),
-            static_dir: None,
-        }),
-        sites: Vec::new(),
-        mariadb: MariaDb::default(),
-        redis: Redis::default(),
-        nginx: Nginx::default(),
-        system: System::default(),
-        templates: None,
-        secrets: SecretsFile {
-            path: PathBuf::from("/nonexistent/secrets.age"),
-            recipients: Vec::new(),
-        },
-        path: PathBuf::from("/nonexistent/inventory.yml"),
+        text.push_str(&format!("  {name}: {{ address: {address}{primary}{roles} }}\n"));
     }
+    text.push_str("app: { kind: wsgi, url: 'https://git.example.com/app', ref: v1, module: 'app:app' }\nsites: [ { name: erp.example.com } ]\n");
+    let parsed = hactl::inventory::parse(&text, Path::new("/nonexistent/inventory.yml"));
+    parsed
+        .unwrap_or_else(|errors| panic!("{}", errors.render(false)))
+        .inventory
 }
