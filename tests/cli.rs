@@ -145,7 +145,10 @@ fn without_times(text: &str) -> String {
 
 #[test]
 fn check_renders_everything_without_a_host() {
-    insta::assert_snapshot!(Place::new().seen(&["check"]));
+    // How many resources there are is the roles' business.
+    insta::with_settings!({ filters => vec![(r"\b\d+ resources", "[N] resources")] }, {
+        insta::assert_snapshot!(Place::new().seen(&["check"]));
+    });
 }
 
 #[test]

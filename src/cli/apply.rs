@@ -146,7 +146,12 @@ async fn ask(question: String) -> Result<bool> {
     });
     match answer.await {
         Ok(Ok(yes)) => Ok(yes),
-        // Ctrl-C at the question, or the terminal is gone.
-        Ok(Err(_)) | Err(_) => Ok(false),
+        // Ctrl-C at the question, or the terminal is gone. The question leaves without its cursor and line end.
+        Ok(Err(_)) | Err(_) => {
+            let terminal = console::Term::stderr();
+            let _ = terminal.show_cursor();
+            let _ = terminal.write_line("");
+            Ok(false)
+        }
     }
 }

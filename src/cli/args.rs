@@ -143,7 +143,7 @@ pub fn known_host(inventory: &Inventory, name: &str) -> Result<()> {
         Some((_, known)) => error.hint(format!("did you mean `{known}`?")),
         None => {
             let names: Vec<_> = inventory.hosts.keys().map(String::as_str).collect();
-            error.hint(format!("it has: {}", names.join(", ")))
+            error.hint(format!("choose from: {}", names.join(", ")))
         }
     })
 }

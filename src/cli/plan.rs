@@ -45,7 +45,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         let run = Run::start(context, prepared, "plan", false)?;
         match look(args, context, &run).await {
             Ok(summary) => {
-                let summary = run.end(summary).await?;
+                // The plan's own totals have said it all.
+                let summary = run.end_quietly(summary).await?;
                 next(context, &summary, args);
                 Ok(Ended { summary, told: true })
             }

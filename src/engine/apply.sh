@@ -69,7 +69,7 @@ step() {
 leave() {
     if [ "$1" != 0 ] || [ "$2" = 1 ]; then
         printf 'left %s %s\n' "$(date +%s)" "$1" >>"$JOURNAL"
-        [ "$1" != 0 ] || rm -rf /var/lib/hactl/previous
+        [ "$1" != 0 ] || rm -rf /var/lib/hactl/previous/*
         rm -rf "$R"
     fi
     return "$1"

@@ -204,10 +204,14 @@ impl Progress {
                 self.enter(host, Phase::Idle, at);
                 vec![line]
             }
-            Event::Interrupted { now: false } => vec![Line::new(
-                Tone::Warn,
-                "stopping when the running steps are done; Ctrl-C again stops now".into(),
-            )],
+            Event::Interrupted { now: false } => {
+                let running = |host: &HostProgress| matches!(host.phase, Phase::Running { .. });
+                let text = match self.hosts.values().any(running) {
+                    true => "stopping when the running steps are done; Ctrl-C again stops now",
+                    false => "stopping",
+                };
+                vec![Line::new(Tone::Warn, text.into())]
+            }
             Event::Interrupted { now: true } => vec![Line::new(Tone::Warn, "stopping now".into())],
             Event::Summary(_) => Vec::new(),
         }

@@ -85,13 +85,14 @@ impl Terminal {
                 tail: None,
             });
             let since = at.saturating_sub(now.since);
-            let time = duration(since.as_secs() * 1_000);
-            let time = if since.as_secs() > 0 {
-                format!(" ({time})")
-            } else {
-                String::new()
+            let message = match since.as_secs() {
+                0 => doing,
+                seconds => format!(
+                    "{doing}{}",
+                    self.paint.dim(&format!(" ({})", duration(seconds * 1_000)))
+                ),
             };
-            bars.host.set_message(format!("{doing}{}", self.paint.dim(&time)));
+            bars.host.set_message(message);
             bars.host.tick();
             show_tail(&self.bars, bars, now, since, self.paint);
         }
