@@ -101,10 +101,10 @@ fn power_loss_keeps_the_disk() {
 fn a_killed_up_is_mended_by_the_next() {
     let keys = folder();
     let name = "t-killed";
-    let test = TestLab::shared(Lab::named(name), name, 20, 3, keys.path());
+    let test = TestLab::shared(Lab::named(name), name, 14, 3, keys.path());
     test.take_down();
     for moment in ["NetworkReady", "HostStarted", "HostReady"] {
-        kill_at(moment, Path::new(""), name, 20, 3, keys.path());
+        kill_at(moment, Path::new(""), name, 14, 3, keys.path());
         test.up();
         for host in ["h1", "h2", "h3"] {
             assert_eq!(
@@ -112,7 +112,7 @@ fn a_killed_up_is_mended_by_the_next() {
                 format!("running\n{host}")
             );
         }
-        kill_at("HostUnchanged", Path::new(""), name, 20, 3, keys.path());
+        kill_at("HostUnchanged", Path::new(""), name, 14, 3, keys.path());
         assert!(
             test.up().changed.is_empty(),
             "a killed `up` of a running lab breaks nothing"
@@ -123,7 +123,7 @@ fn a_killed_up_is_mended_by_the_next() {
         }
     }
     // `down` alone also mends.
-    kill_at("HostStarted", Path::new(""), name, 20, 3, keys.path());
+    kill_at("HostStarted", Path::new(""), name, 14, 3, keys.path());
     test.take_down();
     for (kind, found) in test.traces() {
         assert!(found.is_empty(), "{kind}: {found:?}");
@@ -134,8 +134,8 @@ fn a_killed_up_is_mended_by_the_next() {
 fn a_killed_base_is_no_base() {
     let (state, keys) = (folder(), folder());
     let name = "t-base";
-    let test = TestLab::shared(Lab::kept_in(name, state.path()), name, 21, 1, keys.path());
-    kill_at("I: running apt-get update", state.path(), name, 21, 1, keys.path());
+    let test = TestLab::shared(Lab::kept_in(name, state.path()), name, 15, 1, keys.path());
+    kill_at("I: running apt-get update", state.path(), name, 15, 1, keys.path());
     let names = || -> Vec<_> {
         std::fs::read_dir(state.path().join("base"))
             .unwrap()

@@ -4,7 +4,7 @@ mod common;
 
 use std::io::Write;
 
-use common::lab::{TestLab, machine, tell, until};
+use common::lab::{TestLab, machine, tell};
 use hactl::error::{Error, Kind};
 use hactl::lab::{Cable, Fleet, Lab, Suite, UpOptions};
 
@@ -20,6 +20,7 @@ fn a_host_is_a_debian_server() {
         "755 700 700 755"
     );
     test.says("h1", "apt-get -q update");
+    hosts_reach_services_of_this_machine(&test);
 
     let again = test.up();
     assert_eq!(
@@ -84,52 +85,6 @@ fn two_labs_side_by_side() {
 }
 
 #[test]
-fn a_taken_network_is_refused_and_left_alone() {
-    let first = TestLab::new("t-first", 14, 1);
-    first.up();
-    let mut hosts = first.fleet.hosts.clone();
-    hosts[0].address = [10, 77, 14, 99].into();
-    let second = Fleet::new("t-second".into(), hosts).unwrap();
-    let error = Error::from(
-        Lab::named("t-second")
-            .up(&second, &UpOptions::default(), &tell)
-            .unwrap_err(),
-    );
-    assert_eq!(error.kind, Kind::Refused, "{error}");
-    assert!(error.message.contains("hl-t-first has 10.77.14.1/24"), "{error}");
-    assert_eq!(first.says("h1", "hostname"), "h1");
-    let none = Error::from(Lab::named("t-second").status().unwrap_err());
-    assert_eq!(none.kind, Kind::Usage, "nothing of the second was made: {none}");
-}
-
-#[test]
-fn hosts_reach_services_of_this_machine() {
-    let test = TestLab::new("t-gateway", 15, 1);
-    test.up();
-    let listener = std::net::TcpListener::bind((test.fleet.gateway(), 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let answer = std::thread::spawn(move || {
-        listener
-            .accept()
-            .map(|(mut peer, from)| (peer.write_all(b"hello\n"), from.ip()))
-    });
-    let heard = test.says(
-        "h1",
-        &format!(
-            "bash -c 'read line < /dev/tcp/{}/{port}; echo $line'",
-            test.fleet.gateway()
-        ),
-    );
-    assert_eq!(heard, "hello");
-    let (sent, from) = answer.join().unwrap().unwrap();
-    sent.unwrap();
-    assert_eq!(
-        from, test.fleet.hosts[0].address,
-        "the host's own address, not a masqueraded one"
-    );
-}
-
-#[test]
 fn packages_are_downloaded_once() {
     let test = TestLab::new("t-cache", 16, 1);
     test.up();
@@ -168,21 +123,62 @@ fn a_lab_leaves_nothing_behind() {
     );
     let folder = status.hosts[0].console.ancestors().nth(3).unwrap().to_owned();
     assert!(folder.ends_with("t-clean"), "{folder:?}");
+    a_taken_network_is_refused_and_left_alone(&test);
+    let groups = test.traces().into_iter().find(|(kind, _)| *kind == "groups").unwrap().1;
+    let id = groups[0]
+        .split("/hactl-lab/")
+        .nth(1)
+        .and_then(|rest| rest.split('/').next())
+        .unwrap();
+    let group = format!("/hactl-lab/{id}");
 
     test.take_down();
     for (kind, found) in test.traces() {
         assert!(found.is_empty(), "{kind}: {found:?}");
     }
     assert!(!folder.exists());
-    let groups = machine(&[
-        "find",
-        "/sys/fs/cgroup",
-        "-maxdepth",
-        "4",
-        "-path",
-        "*hactl-lab*",
-        "-name",
-        "h?",
-    ]);
-    until("its groups are gone", || !groups.contains("t-clean"));
+    let left = machine(&["find", "/sys/fs/cgroup", "-path", &format!("*{group}*")]);
+    assert!(left.is_empty(), "{left}");
+}
+
+/// Hosts reach what listens on this machine, at the gateway's address.
+fn hosts_reach_services_of_this_machine(test: &TestLab) {
+    let listener = std::net::TcpListener::bind((test.fleet.gateway(), 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answer = std::thread::spawn(move || {
+        listener
+            .accept()
+            .map(|(mut peer, from)| (peer.write_all(b"hello\n"), from.ip()))
+    });
+    let heard = test.says(
+        "h1",
+        &format!(
+            "bash -c 'read line < /dev/tcp/{}/{port}; echo $line'",
+            test.fleet.gateway()
+        ),
+    );
+    assert_eq!(heard, "hello");
+    let (sent, from) = answer.join().unwrap().unwrap();
+    sent.unwrap();
+    assert_eq!(
+        from, test.fleet.hosts[0].address,
+        "the host's own address, not a masqueraded one"
+    );
+}
+
+/// A second lab in the network of the first.
+fn a_taken_network_is_refused_and_left_alone(first: &TestLab) {
+    let mut hosts = first.fleet.hosts.clone();
+    hosts[0].address = [10, 77, 17, 99].into();
+    let second = Fleet::new("t-second".into(), hosts).unwrap();
+    let error = Error::from(
+        Lab::named("t-second")
+            .up(&second, &UpOptions::default(), &tell)
+            .unwrap_err(),
+    );
+    assert_eq!(error.kind, Kind::Refused, "{error}");
+    assert!(error.message.contains("hl-t-clean has 10.77.17.1/24"), "{error}");
+    assert_eq!(first.says("h1", "hostname"), "h1");
+    let none = Error::from(Lab::named("t-second").status().unwrap_err());
+    assert_eq!(none.kind, Kind::Usage, "nothing of the second was made: {none}");
 }

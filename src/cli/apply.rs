@@ -13,7 +13,10 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
 use crate::report::{DiffMode, Format, plan_text, summary};
 
-/// Show the plan, ask, and bring the hosts to it. Run again after any failure: it goes on where it stopped
+/// Show the plan, ask, and bring the hosts to it
+///
+/// Run it again after any failure: it goes on where it stopped. Ctrl-C once stops when the running steps are done, twice
+/// stops now. When a host cannot be reached nothing is changed anywhere; --limit leaves hosts out.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -5,7 +5,9 @@ use clap_complete::Shell;
 use super::context::{Context, Ended};
 use crate::error::Result;
 
-/// Print completions for a shell, e.g. hactl completions bash > /etc/bash_completion.d/hactl
+/// Print completions for a shell
+///
+/// E.g. hactl completions bash > /etc/bash_completion.d/hactl
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Which shell

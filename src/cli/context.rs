@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::args::{Global, InventoryArg, LimitArg};
-use crate::engine::Summary;
 use crate::engine::link::ShellLinks;
+use crate::engine::{Event, Summary};
 use crate::error::{Error, Result};
 use crate::inventory::secrets::{Keyring, Resolved, Secrets};
 use crate::inventory::{self, Become, Inventory, Loaded, TransportKind};
-use crate::report::{Console, Note};
-use crate::role::{SecretStore, Templates};
+use crate::report::{Console, Format, Note};
+use crate::role::Templates;
 use crate::secret::Secret;
 use crate::transport::auto::{Connector, Options};
 use crate::transport::local::Local;
@@ -106,19 +106,43 @@ impl Context {
     /// A warning, on the side.
     pub fn warn(&self, text: &str) {
         match self.console.format {
-            crate::report::Format::Json => self.console.line(&Note::Warning {
+            Format::Json => self.console.line(&Note::Warning {
                 message: crate::report::Paint::default().safe(text.trim_end()),
             }),
-            crate::report::Format::Text => {
+            Format::Text => {
                 let paint = self.console.side_paint();
                 self.console.say(&format!("{}\n", paint.safe(text.trim_end())));
             }
         }
     }
 
+    /// Something went wrong on a host, on the side; nothing in JSON.
+    pub fn trouble(&self, text: &str, hint: Option<&str>) {
+        if self.console.format == Format::Text {
+            let paint = self.console.side_paint();
+            self.console
+                .say(&format!("{}\n", paint.bad(&crate::quote::terminal(text))));
+            if let Some(hint) = hint {
+                self.console
+                    .say(&format!("  {} {}\n", paint.good("next:"), crate::quote::terminal(hint)));
+            }
+        }
+    }
+
+    /// A host is out of this run; in both formats.
+    pub fn host_failed(&self, host: &str, kind: crate::error::Kind, message: &str, hint: Option<&str>) {
+        self.trouble(message, hint);
+        self.console.line(&Event::HostFailed {
+            host: host.to_owned(),
+            kind: kind.word().to_owned(),
+            message: message.to_owned(),
+            hint: hint.map(str::to_owned),
+        });
+    }
+
     /// What to run next, on the side; nothing in JSON.
     pub fn hint(&self, next: &str) {
-        if self.console.format == crate::report::Format::Text {
+        if self.console.format == Format::Text {
             let next = crate::quote::terminal(next);
             let label = self.console.side_paint().good("next:");
             self.console.say(&format!("{label} {next}\n"));
@@ -245,13 +269,4 @@ fn become_password(inventory: &Inventory, secrets: Option<&Secrets>, hosts: &[St
         ))
         .hint("name it in the inventory: `become_password: !secret env:NAME`, or a NAME of the secrets file")
     })
-}
-
-/// Secrets for templates.
-pub struct Store(pub Secrets);
-
-impl SecretStore for Store {
-    fn secret(&self, name: &str) -> Result<Secret> {
-        self.0.get(name).cloned()
-    }
 }

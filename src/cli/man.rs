@@ -7,7 +7,9 @@ use clap_mangen::Man;
 use super::context::{Context, Ended};
 use crate::error::{Error, Result};
 
-/// Print the manual page, e.g. hactl man | man -l -, or write the pages of all verbs
+/// Print the manual page
+///
+/// E.g. hactl man | man -l -
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Write hactl.1 and a page per verb into this folder instead

@@ -2,16 +2,24 @@
 
 mod apply;
 mod args;
+mod check;
 mod completions;
 mod context;
 mod edge;
 mod env;
+mod exec;
+mod hosts;
+mod lab;
 mod man;
 mod plan;
+mod render;
 mod run;
 mod saved;
 mod schema;
+mod ssh;
+mod status;
 mod steps;
+mod table;
 
 use std::process::ExitCode;
 
@@ -42,8 +50,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Check(check::Args),
     Plan(plan::Args),
     Apply(apply::Args),
+    Render(render::Args),
+    Status(status::Args),
+    Exec(exec::Args),
+    Ssh(ssh::Args),
+    Lab(lab::Args),
     Schema(schema::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -63,8 +77,14 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
     match verb {
+        Verb::Check(args) => check::run(&args, context),
         Verb::Plan(args) => plan::run(&args, context),
         Verb::Apply(args) => apply::run(&args, context),
+        Verb::Render(args) => render::run(&args, context),
+        Verb::Status(args) => status::run(&args, context),
+        Verb::Exec(args) => exec::run(&args, context),
+        Verb::Ssh(args) => ssh::run(&args, context),
+        Verb::Lab(args) => lab::run(&args, context),
         Verb::Schema(args) => schema::run(&args, context),
         Verb::Completions(args) => completions::run(&args, context),
         Verb::Man(args) => man::run(&args, context),

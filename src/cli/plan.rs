@@ -10,7 +10,9 @@ use super::steps::StepArg;
 use crate::error::Result;
 use crate::report::{DiffMode, plan_text, summary};
 
-/// Look at the hosts and print what apply would change, with diffs. Changes nothing
+/// Look at the hosts and print what apply would change, with diffs
+///
+/// Changes nothing. Exits with 0 whether there are changes or not, unless --exit-code is given.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

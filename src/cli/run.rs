@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::context::{Context, Prepared, Store};
+use super::context::{Context, Prepared};
 use crate::engine::{Engine, Event, Events, HostSummary, Interrupt, Summary, Survey, Urgency, journal};
 use crate::error::{Kind, Result};
 use crate::report::{Console, Reporter};
@@ -51,7 +51,7 @@ impl Run {
             doing: format!("{verb} {}", prepared.inventory.path.display()),
             inventory: prepared.inventory,
             templates: prepared.templates,
-            secrets: Arc::new(Store(prepared.secrets)),
+            secrets: Arc::new(prepared.secrets),
             links: Arc::new(links),
             events,
             interrupt,
@@ -89,14 +89,23 @@ impl Run {
     ///
     /// # Errors
     /// When the reporter failed.
-    pub async fn end(self, mut summary: Summary) -> Result<Summary> {
+    pub async fn end(self, summary: Summary) -> Result<Summary> {
+        let console = Arc::clone(&self.console);
+        let summary = self.end_quietly(summary).await?;
+        console.result(&crate::report::summary::text(&summary, console.paint()));
+        Ok(summary)
+    }
+
+    /// The same for verbs whose own text says it all.
+    ///
+    /// # Errors
+    /// When the reporter failed.
+    pub async fn end_quietly(self, mut summary: Summary) -> Result<Summary> {
         summary.run.clone_from(&self.engine.run);
         summary.ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.engine.events.send(Event::Summary(summary.clone()));
         self.reporter.settle().await;
         self.reporter.finish()?;
-        let text = crate::report::summary::text(&summary, self.console.paint());
-        self.console.result(&text);
         Ok(summary)
     }
 

@@ -6,7 +6,7 @@ use super::context::{Context, Ended};
 use crate::error::Result;
 use crate::report::schema;
 
-/// Print a JSON Schema: of the inventory for editors, of the lines of --format json, of saved plans
+/// Print the JSON Schema of inventories, of JSON lines, or of saved plans
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Of what

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::command::PATH;
 use super::error::{LabError, Result};
-use super::state::Lock;
+use super::state::{Lock, names_in};
 
 /// Parent of every group the lab makes.
 const TOP: &str = "hactl-lab";
@@ -52,7 +52,7 @@ impl Cgroup {
         S: AsRef<std::ffi::OsStr>,
     {
         for folder in &self.folders {
-            fs::create_dir_all(folder).map_err(LabError::io("cannot make the control group", folder))?;
+            make(folder).map_err(LabError::io("cannot make the control group", folder))?;
             delegate(folder);
         }
         const JOIN: &str = "while [ \"$1\" != -- ]; do echo 0 > \"$1/cgroup.procs\" || exit 1; shift; done; shift; \
@@ -119,27 +119,42 @@ impl Cgroup {
     }
 }
 
-/// Kills and removes every group of `hactl-lab/PARENT`, and `hactl-lab` itself when nothing else is in it.
+/// Kills and removes every group of `hactl-lab/PARENT`.
 pub(super) fn remove_all(parent: &str) -> Result<()> {
-    let tops = hierarchies()?;
     let mut names: Vec<String> = Vec::new();
-    for top in &tops {
-        for entry in fs::read_dir(top.join(TOP).join(parent)).into_iter().flatten().flatten() {
-            if entry.path().is_dir() {
-                names.push(entry.file_name().to_string_lossy().into_owned());
-            }
-        }
+    for top in hierarchies()? {
+        names.extend(names_in(&top.join(TOP).join(parent)));
     }
     names.sort_unstable();
     names.dedup();
     for name in names {
-        Cgroup::of(parent, &name)?.kill()?;
+        let group = Cgroup::of(parent, &name)?;
+        // The kernel's own files are in the same folder.
+        if group.folders.iter().any(|folder| folder.is_dir()) {
+            group.kill()?;
+        }
     }
-    for top in &tops {
+    tidy(parent)
+}
+
+/// Removes `hactl-lab/PARENT`, and `hactl-lab` itself, when nothing is in them.
+pub(super) fn tidy(parent: &str) -> Result<()> {
+    for top in hierarchies()? {
         let _ = fs::remove_dir(top.join(TOP).join(parent));
         let _ = fs::remove_dir(top.join(TOP));
     }
     Ok(())
+}
+
+/// Makes a group and those above it; another lab may be tidying them away at the same moment.
+fn make(folder: &Path) -> std::io::Result<()> {
+    let mut tries = 0;
+    loop {
+        match fs::create_dir_all(folder) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && tries < 100 => tries += 1,
+            other => return other,
+        }
+    }
 }
 
 /// Mount points of the hierarchies in which processes are tracked.

@@ -155,7 +155,7 @@ impl LabError {
             LabError::NoLab { .. } => "run `hactl lab up`".into(),
             LabError::NotRunning { host, .. } => format!("run `hactl lab boot {host}`"),
             LabError::Boot { log, .. } => format!("the whole console: {}", log.display()),
-            LabError::Record { .. } => "run `hactl lab down`, then `hactl lab up`".into(),
+            LabError::Record { path, .. } => format!("remove {} by hand, then run `hactl lab up`", path.display()),
             LabError::NoHost { .. } | LabError::Command { .. } | LabError::Io { .. } | LabError::Remains { .. } => {
                 return None;
             }

@@ -8,7 +8,7 @@ use super::command;
 /// Settings of this machine's network surroundings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Surroundings {
-    /// `/etc/resolv.conf`.
+    /// `/etc/resolv.conf`, or the list of the real name servers when that one names a resolver on this machine's loopback.
     pub resolv_conf: String,
     /// The trusted certificates (PEM), which may hold ones of a proxy that Debian's own list lacks.
     pub certificates: String,
@@ -25,11 +25,24 @@ impl Surroundings {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let apt = command::run("read apt's settings", 30, ["apt-config", "dump"]).unwrap_or_default();
         Surroundings {
-            resolv_conf: read("/etc/resolv.conf"),
+            resolv_conf: reachable(read("/etc/resolv.conf"), &read("/run/systemd/resolve/resolv.conf")),
             certificates: read(&format!("/{BUNDLE}")),
             apt: acquire_settings(&apt),
         }
     }
+}
+
+/// The name servers that a host can reach, too.
+fn reachable(resolv_conf: String, upstream: &str) -> String {
+    let servers = |text: &str| -> Vec<String> {
+        let words = |line: &str| line.strip_prefix("nameserver").map(|rest| rest.trim().to_owned());
+        text.lines().filter_map(words).collect()
+    };
+    let local = |server: &String| server.starts_with("127.") || server == "::1";
+    if servers(&resolv_conf).iter().all(local) && servers(upstream).iter().any(|server| !local(server)) {
+        return upstream.to_owned();
+    }
+    resolv_conf
 }
 
 /// The lines of `apt-config dump` that say how archives are reached.
@@ -77,6 +90,15 @@ mod tests {
         assert_eq!(extra_certificates(&machine, &debian), [pem("CCCC")]);
         assert!(extra_certificates(&debian, &debian).is_empty());
         assert!(extra_certificates("-----BEGIN CERTIFICATE-----\ncut", "").is_empty());
+    }
+
+    #[test]
+    fn hosts_get_name_servers_they_can_reach() {
+        let stub = "nameserver 127.0.0.53\noptions edns0\n";
+        let real = "nameserver 192.0.2.53\n";
+        assert_eq!(reachable(stub.into(), real), real);
+        assert_eq!(reachable(real.into(), "nameserver 192.0.2.99\n"), real);
+        assert_eq!(reachable(stub.into(), ""), stub);
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use ipnet::Ipv4Net;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::command::{finish, program, run};
 use super::error::{LabError, Result};
 use super::fleet::Fleet;
-use super::state::{Record, StateRoot, replace};
+use super::state::{Record, StateRoot, fingerprint, replace};
 
 /// Seconds `ip` and `nft` may take.
 const QUICK: u32 = 20;
@@ -46,7 +46,8 @@ struct Address {
 }
 
 /// State of a host's cable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Cable {
     /// Plugged in.
     Up,
@@ -62,10 +63,7 @@ pub(super) fn bridge_name(lab: &str) -> String {
         return format!("hl-{lab}");
     }
     // Two long names that start alike stay apart.
-    let hash = lab.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
-    });
-    format!("hl-{}{:05x}", &lab[..7], hash & 0xf_ffff)
+    format!("hl-{}{}", &lab[..7], fingerprint(lab))
 }
 
 /// The name systemd-nspawn knows a host by. Its interface here is named after it, so it is unique on this machine, as the

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
 
 use super::base::Suite;
 use super::error::{LabError, Result};
@@ -92,6 +93,11 @@ impl StateRoot {
             make_dir(&path.join(folder), 0o700)?;
         }
         Ok(())
+    }
+
+    /// Tells the folders of labs apart in names on this machine.
+    pub(super) fn mark(&self) -> String {
+        fingerprint(&self.path.to_string_lossy())
     }
 
     /// `base/`.
@@ -203,6 +209,16 @@ impl Lock {
     pub(super) fn remove(self) {
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Five hex digits that differ for texts that differ, all but always.
+pub(super) fn fingerprint(text: &str) -> String {
+    let hash = Sha256::digest(text.as_bytes());
+    hash.iter()
+        .take(3)
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>()
+        .split_off(1)
 }
 
 /// Makes one folder with exactly this mode.

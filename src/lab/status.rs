@@ -3,6 +3,8 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::base::Suite;
 use super::error::Result;
 use super::host::Machine;
@@ -10,7 +12,7 @@ use super::network::{self, Cable};
 use super::{Lab, prerequisites};
 
 /// A lab as it is now.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct LabStatus {
     /// Its name.
     pub name: String,
@@ -27,7 +29,7 @@ pub struct LabStatus {
 }
 
 /// A host as it is now.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct HostStatus {
     /// Its name.
     pub name: String,

@@ -56,6 +56,14 @@ impl Lab {
         prerequisites::ensure(options.install, report)?;
         self.root.prepare()?;
         let lock = self.lock(report)?;
+        let done = self.up_locked(fleet, options, &lock, report);
+        if done.is_err() && !self.root.lab(&self.name).exists() {
+            lock.remove();
+        }
+        done
+    }
+
+    fn up_locked(&self, fleet: &Fleet, options: &UpOptions, lock: &Lock, report: Report) -> Result<UpSummary> {
         let record = self.recorded(fleet, options.suite)?;
         network::check(&record)?;
         let mut keys_of: BTreeMap<_, String> = BTreeMap::new();
@@ -83,9 +91,9 @@ impl Lab {
             let machine = Machine::new(&self.root, &record, host)?;
             if !machine.is_running() {
                 let authorized = keys_of.get(&host.identity_file).map_or("", String::as_str);
-                machine.prepare(&lock, options.suite, &base, authorized, &here)?;
+                machine.prepare(lock, options.suite, &base, authorized, &here)?;
             }
-            run(&machine, &record, &lock, options.boot_deadline, report)
+            run(&machine, &record, lock, options.boot_deadline, report)
         };
         let done: Vec<Result<bool>> = std::thread::scope(|scope| {
             let threads: Vec<_> = fleet

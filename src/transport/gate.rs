@@ -44,17 +44,17 @@ struct Address {
 
 impl Address {
     /// Takes a slot out of service, unless it is the last one.
-    fn narrow(&self, slot: OwnedSemaphorePermit) {
+    fn narrow(&self, slot: Slot) {
         let mut width = self.width.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if *width > 1 {
             *width -= 1;
-            slot.forget();
+            slot.address.forget();
         }
     }
 }
 
-/// The right to shake hands; give it back by dropping it.
-pub struct Slot {
+/// The right to shake hands; given back by dropping it.
+struct Slot {
     address: OwnedSemaphorePermit,
     _overall: OwnedSemaphorePermit,
 }
@@ -86,7 +86,7 @@ impl Gate {
                 Err(Attempt::Failed(error)) => return Err(error),
                 Err(Attempt::Dropped(error)) => {
                     dropped += 1;
-                    place.narrow(slot.address);
+                    place.narrow(slot);
                     if dropped == ATTEMPTS {
                         return Err(TransportError {
                             message: format!("{} ({ATTEMPTS} attempts)", error.message),

@@ -153,7 +153,7 @@ impl Known {
         if of(Marker::None).any(|line| same(&line)) {
             return Verdict::Trusted;
         }
-        let filed: Vec<&Line> = of(Marker::None).filter(|line| !line.plain).collect();
+        let filed: Vec<&Line> = self.filed().collect();
         // The line to fix is the one with a key of the same kind; but a host known by another kind of key only is not
         // unknown either: an attacker would just offer the kind that is not filed.
         let other = filed.iter().find(|line| kind(&line.key) == kind(key)).or(filed.first());
@@ -167,7 +167,7 @@ impl Known {
     /// The kinds of key filed for the host, without repetition: what to ask the host for.
     pub fn algorithms(&self) -> Vec<Algorithm> {
         let mut found = Vec::new();
-        for line in self.lines.iter().filter(|line| line.marker == Marker::None) {
+        for line in self.filed() {
             if !found.contains(&kind(&line.key)) {
                 found.push(kind(&line.key));
             }
@@ -175,10 +175,22 @@ impl Known {
         found
     }
 
-    /// Where plain keys of the host are filed.
+    /// Every line about the host with its port, markers included.
+    pub fn lines(&self) -> Vec<&Place> {
+        let exact = self.lines.iter().filter(|line| !line.plain);
+        exact.map(|line| &line.place).collect()
+    }
+
+    /// Where keys of the host are filed.
     pub fn places(&self) -> Vec<Place> {
-        let plain = self.lines.iter().filter(|line| line.marker == Marker::None);
-        plain.map(|line| line.place.clone()).collect()
+        self.filed().map(|line| line.place.clone()).collect()
+    }
+
+    /// The lines that a key must not contradict.
+    fn filed(&self) -> impl Iterator<Item = &Line> {
+        self.lines
+            .iter()
+            .filter(|line| line.marker == Marker::None && !line.plain)
     }
 
     /// Whether a certificate authority is known for the host but no key of its own.

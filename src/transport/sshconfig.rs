@@ -254,11 +254,13 @@ impl Sources {
 }
 
 type Slot = Arc<OnceCell<Result<Arc<Effective>, TransportError>>>;
+/// User, address, port.
+type Asked = (String, String, Option<u16>);
 
 /// The settings of a run's hosts, each asked once.
 pub struct Settings {
     sources: Sources,
-    asked: Mutex<HashMap<(String, String, Option<u16>), Slot>>,
+    asked: Mutex<HashMap<Asked, Slot>>,
 }
 
 impl Settings {
@@ -331,3 +333,6 @@ fn includes_nothing(pattern: &str) -> bool {
         Err(error) => error.kind() == ErrorKind::NotFound,
     }
 }
+
+#[cfg(test)]
+mod tests;

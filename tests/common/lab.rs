@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
 use hactl::lab::{DownOptions, Fleet, FleetHost, Lab, LabEvent, UpOptions, UpSummary};
 
@@ -202,14 +201,5 @@ impl TestLab {
             ("groups", groups),
             ("mounts and notes", mounts),
         ]
-    }
-}
-
-/// Waits for a condition; fails the test when it does not come.
-pub fn until(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        assert!(Instant::now() < end, "{what}: not within a minute");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -145,16 +145,15 @@ struct Agent {
 impl Agent {
     fn start(sshd: &Sshd) -> Self {
         let socket = sshd.root.path().join("agent");
-        let child = Command::new("ssh-agent")
-            .arg("-D")
-            .arg("-a")
-            .arg(&socket)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new("ssh-agent");
+        let child = command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn();
+        let agent = Agent {
+            child: child.expect("ssh-agent is needed (package openssh-client)"),
+            socket,
+        };
         for _ in 0..1000 {
-            if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
-                return Agent { socket, child };
+            if std::os::unix::net::UnixStream::connect(&agent.socket).is_ok() {
+                return agent;
             }
             std::thread::sleep(Duration::from_millis(5));
         }

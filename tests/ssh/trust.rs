@@ -132,12 +132,12 @@ async fn a_host_known_by_another_kind_of_key_is_not_new() {
     let other = std::fs::read_to_string(format!("{}.pub", other.display())).unwrap();
     let text = format!("{} {other}", place(&sshd));
     sshd.write_known_hosts(&text);
-    let refused = refusal(&trusting(&sshd), &host(&sshd, TransportKind::Native)).await;
-    says(
-        &refused,
-        &["HOST KEY CHANGED", "ssh-ed25519", "known_hosts:1", "ssh-keygen -R"],
-    );
-    assert_eq!(sshd.known_hosts(), text, "nothing was learnt");
+    for transport in BOTH {
+        let refused = refusal(&trusting(&sshd), &host(&sshd, transport)).await;
+        let parts = ["HOST KEY CHANGED", "ssh-ed25519", "known_hosts:1", "ssh-keygen -R"];
+        says(&refused, &parts);
+        assert_eq!(sshd.known_hosts(), text, "nothing was learnt");
+    }
 }
 
 #[tokio::test]
@@ -170,10 +170,13 @@ async fn a_key_on_file_without_the_port_is_trusted_and_never_contradicts() {
     for transport in BOTH {
         hello(&connector(&sshd), &host(&sshd, transport)).await.unwrap();
     }
-    let other = sshd.dot_ssh("other");
-    keygen(&other, "ed25519", "");
-    let other = std::fs::read_to_string(format!("{}.pub", other.display())).unwrap();
-    for transport in BOTH {
+    for (transport, kind) in BOTH
+        .into_iter()
+        .flat_map(|transport| [(transport, "ed25519"), (transport, "ecdsa")])
+    {
+        let other = sshd.dot_ssh(&format!("other_{kind}_{transport:?}"));
+        keygen(&other, kind, "");
+        let other = std::fs::read_to_string(format!("{}.pub", other.display())).unwrap();
         sshd.write_known_hosts(&format!("127.0.0.1 {other}"));
         hello(&trusting(&sshd), &host(&sshd, transport)).await.unwrap();
     }

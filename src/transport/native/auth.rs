@@ -109,7 +109,7 @@ impl<'a> Login<'a> {
             }
             if let Some((client, held)) = &mut agent {
                 for identity in std::mem::take(held) {
-                    if let Next::Done = self.from_agent(client, &identity).await? {
+                    if let Next::Done = self.by_agent(client, &identity).await? {
                         return Ok(());
                     }
                 }
@@ -151,7 +151,7 @@ impl<'a> Login<'a> {
                 .position(|held| held.public_key().key_data() == public.key_data())
         {
             let identity = held.remove(at);
-            if let Next::Done = self.from_agent(client, &identity).await? {
+            if let Next::Done = self.by_agent(client, &identity).await? {
                 return Ok(Next::Done);
             }
             return Ok(Next::Continue);
@@ -178,7 +178,9 @@ impl<'a> Login<'a> {
         if let Some(key) = self.ring.unlocked(path) {
             return Ok(Some(key));
         }
+        // A certificate may be welcome where the bare key is not, so it is not asked about.
         if let Some(public) = public
+            && !certificate_path(path).exists()
             && !self.wanted(path, &public).await?
         {
             return Ok(None);
@@ -247,7 +249,7 @@ impl<'a> Login<'a> {
         self.judge(&shown(path), &public, result)
     }
 
-    async fn from_agent(&mut self, agent: &mut Agent, identity: &AgentIdentity) -> Result<Next, Attempt> {
+    async fn by_agent(&mut self, agent: &mut Agent, identity: &AgentIdentity) -> Result<Next, Attempt> {
         let public = identity.public_key().into_owned();
         if self.refused.contains(public.key_data()) {
             return Ok(Next::Continue);
@@ -409,11 +411,16 @@ impl<'a> Login<'a> {
     }
 }
 
-/// The certificate beside a key, which ssh uses without being told.
-fn certificate(path: &Path, key: &PrivateKey) -> Option<russh::keys::Certificate> {
-    let mut name = path.as_os_str().to_owned();
+/// Where ssh looks for a key's certificate without being told.
+fn certificate_path(key: &Path) -> PathBuf {
+    let mut name = key.as_os_str().to_owned();
     name.push("-cert.pub");
-    let certificate = load_openssh_certificate(PathBuf::from(name)).ok()?;
+    PathBuf::from(name)
+}
+
+/// The certificate of a key.
+fn certificate(path: &Path, key: &PrivateKey) -> Option<russh::keys::Certificate> {
+    let certificate = load_openssh_certificate(certificate_path(path)).ok()?;
     (certificate.public_key() == key.public_key().key_data()).then_some(certificate)
 }
 

@@ -12,6 +12,7 @@ use super::UNREACHABLE;
 use crate::quote::{sh, terminal};
 use crate::transport::TransportError;
 use crate::transport::gate::Attempt;
+use crate::transport::known_hosts::Place;
 
 /// As much of the log as is kept.
 const KEPT: usize = 64 << 10;
@@ -86,14 +87,16 @@ impl Log {
         self.exit_status |= self.text.contains("rtype exit-status");
         self.exit_signal |= self.text.contains("rtype exit-signal");
         if self.text.len() > KEPT {
-            let start = self.text.ceil_char_boundary(self.text.len() - KEPT / 2);
+            let cut = self.text.len() - KEPT / 2;
+            let start = (cut..).find(|&at| self.text.is_char_boundary(at)).unwrap_or(0);
             self.text.drain(..start);
         }
     }
 }
 
 /// What a failed connection's log means: the same failures, in the same words, as the native transport has.
-pub fn explain(label: &str, log: &str) -> Attempt {
+/// `known` is where another key of the host is on file.
+pub fn explain(label: &str, known: Option<&Place>, log: &str) -> Attempt {
     let error = |why: String| TransportError::connect(format!("{label}: {why}"));
     let has = |text: &str| log.contains(text);
     let line_with = |text: &str| {
@@ -116,33 +119,22 @@ pub fn explain(label: &str, log: &str) -> Attempt {
         let place = log
             .lines()
             .find_map(|line| line.strip_prefix("Offending ")?.split_once(" key in "))
-            .map(|(_, at)| at);
-        let place = place
-            .or_else(|| after(log, "Offending key in "))
-            .unwrap_or("known_hosts")
-            .trim();
+            .map_or("known_hosts", |(_, place)| place.trim());
         let file = place.rsplit_once(':').map_or(place, |(file, _)| file);
-        let name = after(log, "Host key for ")
-            .and_then(|rest| rest.split(' ').next())
-            .unwrap_or("HOST");
-        return Attempt::Failed(
-            error(format!(
-                "HOST KEY CHANGED: {}, {} has another key. Somebody may be listening in, or the host was reinstalled",
-                presented(),
-                terminal(place)
-            ))
-            .hint(format!(
-                "if you know why it changed, remove the old key ({}):\n  ssh-keygen -R {} -f {}",
-                terminal(place),
-                sh(name),
-                sh(file)
-            )),
-        );
+        let name = after(log, "Host key for ").and_then(|rest| rest.split(' ').next());
+        return Attempt::Failed(changed(error, &presented(), place, name.unwrap_or("HOST"), file));
     }
     if has("host key is known for") && has("requested strict checking") {
         let name = after(log, "host key is known for ")
             .and_then(|rest| rest.split(' ').next())
             .unwrap_or_default();
+        // When the host itself was not even spoken to, this is about the jump host.
+        if let Some(place) = known
+            && !has("exchange_identification")
+        {
+            let file = place.file.to_string_lossy();
+            return Attempt::Failed(changed(error, &presented(), &place.to_string(), name, &file));
+        }
         return Attempt::Failed(error(format!("unknown host {}; {}", terminal(name), presented())).hint(
             "compare the fingerprint with the host's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), \
              then repeat with --accept-new-host-keys",
@@ -209,6 +201,25 @@ pub fn explain(label: &str, log: &str) -> Attempt {
         .collect();
     let last = &words[words.len().saturating_sub(5)..];
     Attempt::Failed(error(format!("ssh failed: {}", terminal(&last.join("; ")))))
+}
+
+/// The words for a host that shows another key than the one on file.
+fn changed(
+    error: impl Fn(String) -> TransportError,
+    presented: &str,
+    place: &str,
+    name: &str,
+    file: &str,
+) -> TransportError {
+    let place = terminal(place);
+    error(format!(
+        "HOST KEY CHANGED: {presented}, {place} has another key. Somebody may be listening in, or the host was reinstalled"
+    ))
+    .hint(format!(
+        "if you know why it changed, remove the old key ({place}):\n  ssh-keygen -R {} -f {}",
+        sh(name),
+        sh(file)
+    ))
 }
 
 /// The rest of the line after the first `marker`.

@@ -22,8 +22,10 @@ use tokio::process::Command;
 
 use self::log::Log;
 use super::gate::{Attempt, Gate};
+use super::known_hosts::Place;
 use super::native::jump::Spec;
 use super::sshconfig::{Effective, Settings};
+use super::trust::{Files, unreadable};
 use super::{Connection, Pipe, TransportError};
 use crate::inventory::Host;
 use crate::quote::{sh, sh_words};
@@ -54,12 +56,20 @@ impl OpenSsh {
     /// # Errors
     /// The jump host's name is malformed.
     pub fn connect(&self, host: &Host, settings: &Effective) -> Result<Box<dyn Connection>, TransportError> {
-        let arguments = self.arguments(host)?;
+        let label = format!(
+            "{} ({}@{}:{})",
+            host.name, host.ssh.user, settings.hostname, settings.port
+        );
+        let known = Files::new(host.ssh.known_hosts.as_ref(), settings).known();
+        let known = known
+            .map_err(|error| unreadable(&label, &error))?
+            .places()
+            .into_iter()
+            .next();
+        let arguments = self.arguments(host, known.is_none())?;
         Ok(Box::new(Session {
-            label: format!(
-                "{} ({}@{}:{})",
-                host.name, host.ssh.user, settings.hostname, settings.port
-            ),
+            label,
+            known,
             arguments,
             address: host.address.to_string(),
             gate: self.gate.clone(),
@@ -70,8 +80,8 @@ impl OpenSsh {
     }
 
     /// ssh's arguments up to the destination.
-    fn arguments(&self, host: &Host) -> Result<Vec<String>, TransportError> {
-        let mut arguments = self.options(host);
+    fn arguments(&self, host: &Host, new: bool) -> Result<Vec<String>, TransportError> {
+        let mut arguments = self.options(host, new);
         let ssh = &host.ssh;
         arguments.extend([
             "-T".to_owned(),
@@ -88,8 +98,9 @@ impl OpenSsh {
         Ok(arguments)
     }
 
-    /// Options that hold for the host and for its jump host.
-    fn options(&self, host: &Host) -> Vec<String> {
+    /// Options that hold for the host and for its jump host. `new`: no key of the host is on file. ssh's accept-new would
+    /// also take a key of another kind than the one on file, which an attacker is free to offer.
+    fn options(&self, host: &Host, new: bool) -> Vec<String> {
         let ssh = &host.ssh;
         let mut arguments = Vec::new();
         if let Some(config) = &self.settings.sources().config {
@@ -103,7 +114,7 @@ impl OpenSsh {
         option(format!("ConnectTimeout={}", ssh.connect_timeout.max(1)));
         option(format!(
             "StrictHostKeyChecking={}",
-            if self.accept_new { "accept-new" } else { "yes" }
+            if self.accept_new && new { "accept-new" } else { "yes" }
         ));
         option("ServerAliveInterval=15".to_owned());
         option("ServerAliveCountMax=3".to_owned());
@@ -124,7 +135,7 @@ impl OpenSsh {
     /// known_hosts file and BatchMode on.
     fn proxy(&self, host: &Host, spec: &Spec) -> String {
         let mut words = vec!["ssh".to_owned()];
-        words.extend(self.options(host));
+        words.extend(self.options(host, true));
         words.extend([
             "-T".to_owned(),
             "-l".to_owned(),
@@ -147,6 +158,8 @@ fn config_word(path: &Path) -> String {
 
 struct Session {
     label: String,
+    /// Where a key of the host is on file.
+    known: Option<Place>,
     arguments: Vec<String>,
     address: String,
     gate: Arc<Gate>,
@@ -211,7 +224,7 @@ impl Session {
                     let _ = stderr.take(64 << 10).read_to_end(&mut text).await;
                     words.push_str(&String::from_utf8_lossy(&text));
                 }
-                Err(log::explain(&self.label, &words))
+                Err(log::explain(&self.label, self.known.as_ref(), &words))
             }
             Err(_) => {
                 let error = TransportError::connect(format!(

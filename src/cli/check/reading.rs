@@ -1,0 +1,306 @@
+//! Answers of a preflight → findings. Pure; everything in an answer is a host's word.
+
+use super::{Found, Verdict};
+
+/// Systems that hactl's roles are made for: `ID` and `VERSION_ID` of os-release.
+const SYSTEMS: [(&str, &str); 4] = [
+    ("debian", "12"),
+    ("debian", "13"),
+    ("ubuntu", "22.04"),
+    ("ubuntu", "24.04"),
+];
+
+/// MiB of memory below which services do not fit, and below which they are cramped.
+const MEMORY: (u64, u64) = (450, 950);
+
+/// MiB of free disk below which an installation fails, and below which it is cramped.
+const DISK: (u64, u64) = (1024, 4096);
+
+/// Seconds between a host's clock and this one that deserve a look, and that break certificates and replication.
+const CLOCK: (u64, u64) = (3, 60);
+
+/// A piece of the answer: the words of its mark, and what followed.
+pub struct Section {
+    pub words: Vec<String>,
+    pub body: String,
+}
+
+/// A port that the host needs.
+pub struct Port {
+    pub number: u16,
+    pub purpose: &'static str,
+    /// Programs that may already have it.
+    pub by: &'static [&'static str],
+}
+
+/// All findings. `before` and `after`: this machine's clock around the request, seconds.
+pub fn read(sections: &[Section], ports: &[Port], before: u64, after: u64) -> Vec<Found> {
+    let body = |name: &str| {
+        let section = sections
+            .iter()
+            .find(|section| section.words.first().is_some_and(|word| word == name));
+        section.map_or("", |section| section.body.trim())
+    };
+    let mut found = vec![system(body("system"), body("init")), memory(body("memory"))];
+    for section in sections
+        .iter()
+        .filter(|section| section.words.first().is_some_and(|word| word == "disk"))
+    {
+        let path = section.words.get(1).map_or("/", String::as_str);
+        found.push(disk(path, section.body.trim()));
+    }
+    found.push(clock(body("clock"), before, after));
+    found.extend(listeners(body("ports"), ports));
+    found.push(packages(body("apt")));
+    for section in sections
+        .iter()
+        .filter(|section| section.words.first().is_some_and(|word| word == "name"))
+    {
+        let name = section.words.get(1).map_or("", String::as_str);
+        found.push(resolved(name, section.body.trim()));
+    }
+    found
+}
+
+fn system(release: &str, init: &str) -> Found {
+    let value = |key: &str| {
+        let line = release
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap_or_default().trim_matches('"').to_owned()
+    };
+    let (id, version) = (value("ID"), value("VERSION_ID"));
+    let known = SYSTEMS.iter().any(|(known, at)| id == *known && version == *at);
+    let shown = format!("{id} {version}");
+    if !known {
+        let supported: Vec<_> = SYSTEMS.iter().map(|(id, version)| format!("{id} {version}")).collect();
+        let detail = format!("{} is not supported", shown.trim());
+        return Found::new("system", Verdict::Bad, detail).hint(format!("supported are {}", supported.join(", ")));
+    }
+    if init != "systemd" {
+        return Found::new("system", Verdict::Bad, format!("{shown} without systemd"))
+            .hint("services are kept by systemd; a plain container does not do");
+    }
+    Found::new("system", Verdict::Good, shown)
+}
+
+/// Below the first it is bad, below the second it deserves a look.
+fn at_least(value: u64, (bad, little): (u64, u64)) -> Verdict {
+    match value {
+        value if value < bad => Verdict::Bad,
+        value if value < little => Verdict::Warning,
+        _ => Verdict::Good,
+    }
+}
+
+fn memory(kilobytes: &str) -> Found {
+    match kilobytes.parse::<u64>() {
+        Ok(kilobytes) => {
+            let mb = kilobytes / 1024;
+            Found::new("memory", at_least(mb, MEMORY), format!("{mb} MiB"))
+        }
+        Err(_) => Found::new("memory", Verdict::Warning, "cannot tell"),
+    }
+}
+
+fn disk(path: &str, free: &str) -> Found {
+    match free.parse::<u64>() {
+        Ok(mb) => Found::new("disk", at_least(mb, DISK), format!("{mb} MiB free on {path}")),
+        Err(_) => Found::new("disk", Verdict::Warning, format!("cannot tell what is free on {path}")),
+    }
+}
+
+fn clock(theirs: &str, before: u64, after: u64) -> Found {
+    let Ok(theirs) = theirs.parse::<u64>() else {
+        return Found::new("clock", Verdict::Warning, "cannot tell");
+    };
+    // Somewhere between asking and the answer it was read.
+    let off = before.saturating_sub(theirs).max(theirs.saturating_sub(after));
+    if off < CLOCK.0 {
+        return Found::new("clock", Verdict::Good, "as here");
+    }
+    let way = if theirs < before { "behind" } else { "ahead of" };
+    let verdict = if off < CLOCK.1 { Verdict::Warning } else { Verdict::Bad };
+    Found::new("clock", verdict, format!("{off} s {way} this machine's"))
+        .hint("let the hosts keep time: apt-get install systemd-timesyncd (or chrony)")
+}
+
+/// `ss -Hltnp`: `LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=1,fd=6))`.
+fn listeners(text: &str, ports: &[Port]) -> Vec<Found> {
+    let Some(listening) = text.strip_prefix("known") else {
+        return vec![Found::new("ports", Verdict::Warning, "cannot tell: ss is not there")];
+    };
+    let mut taken = Vec::new();
+    for line in listening.lines() {
+        let Some(number) = line
+            .split_whitespace()
+            .nth(3)
+            .and_then(|address| address.rsplit(':').next())
+            .and_then(|port| port.parse::<u16>().ok())
+        else {
+            continue;
+        };
+        let program = line.split("((\"").nth(1).and_then(|rest| rest.split('"').next());
+        let Some(port) = ports.iter().find(|port| port.number == number) else {
+            continue;
+        };
+        let program = program.unwrap_or("something");
+        if port.by.iter().any(|known| program.starts_with(known)) {
+            continue;
+        }
+        let detail = format!("{number} ({}) is taken by {program}", port.purpose);
+        if !taken.iter().any(|other: &Found| other.detail == detail) {
+            let hint =
+                format!("stop what listens there, or choose other ports in the inventory: ss -ltnp | grep :{number}");
+            taken.push(Found::new("ports", Verdict::Bad, detail).hint(hint));
+        }
+    }
+    if taken.is_empty() && !ports.is_empty() {
+        let numbers: Vec<_> = ports.iter().map(|port| port.number.to_string()).collect();
+        taken.push(Found::new(
+            "ports",
+            Verdict::Good,
+            format!("{} free or ours", numbers.join(", ")),
+        ));
+    }
+    taken
+}
+
+fn packages(text: &str) -> Found {
+    if text == "none" {
+        return Found::new("packages", Verdict::Bad, "there is no apt-get");
+    }
+    let (said, rest) = text.rsplit_once("status ").unwrap_or((text, "?"));
+    let mut rest = rest.lines();
+    let status = rest.next().unwrap_or_default().trim();
+    let audit = rest.find(|line| !line.trim().is_empty());
+    let first = said.lines().find(|line| !line.trim().is_empty()).or(audit);
+    match (status, audit) {
+        ("0", None) => Found::new("packages", Verdict::Good, "apt works"),
+        ("0", Some(_)) => Found::new("packages", Verdict::Warning, first.unwrap_or("dpkg is not in order"))
+            .hint("apply finishes an interrupted installation by itself; or: dpkg --configure -a"),
+        _ => Found::new("packages", Verdict::Bad, first.unwrap_or("apt-get check fails"))
+            .hint("look at `apt-get check` on the host; another apt may be running"),
+    }
+}
+
+fn resolved(name: &str, answer: &str) -> Found {
+    match answer.split_whitespace().next() {
+        Some(address) => Found::new("DNS", Verdict::Good, format!("{name} is {address}")),
+        None => Found::new("DNS", Verdict::Bad, format!("{name} does not resolve"))
+            .hint("the app is fetched from there: look at /etc/resolv.conf of the host"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &[(&str, &str)] = &[
+        ("clock", "1000\n"),
+        ("system", "PRETTY_NAME=\"Debian\"\nID=debian\nVERSION_ID=\"12\"\n"),
+        ("init", "systemd\n"),
+        ("memory", "4028000\n"),
+        ("disk /", "20000\n"),
+        (
+            "ports",
+            "known\nLISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:((\"nginx\",pid=7,fd=6))\n",
+        ),
+        ("apt", "status 0\n"),
+        ("name git.example.com", "192.0.2.7 STREAM git.example.com\n"),
+    ];
+
+    const PORTS: [Port; 2] = [
+        Port {
+            number: 80,
+            purpose: "HTTP",
+            by: &["nginx"],
+        },
+        Port {
+            number: 3306,
+            purpose: "MariaDB",
+            by: &["mariadbd", "mysqld"],
+        },
+    ];
+
+    /// The good host with other answers to some questions.
+    fn findings(changed: &[(&str, &str)]) -> Vec<Found> {
+        let sections: Vec<_> = GOOD
+            .iter()
+            .map(|(mark, body)| {
+                let other = changed.iter().find(|(name, _)| name == mark);
+                Section {
+                    words: mark.split(' ').map(str::to_owned).collect(),
+                    body: other.map_or(*body, |(_, body)| *body).to_owned(),
+                }
+            })
+            .collect();
+        read(&sections, &PORTS, 999, 1001)
+    }
+
+    #[test]
+    fn a_good_host_has_only_good_findings() {
+        let found = findings(&[]);
+        assert_eq!(found.len(), 7, "{found:#?}");
+        assert!(found.iter().all(|found| found.verdict == Verdict::Good), "{found:#?}");
+    }
+
+    #[test]
+    fn each_lack_is_found_alone() {
+        let cases = [
+            (
+                "system",
+                "ID=alpine\nVERSION_ID=3.20\n",
+                Verdict::Bad,
+                "alpine 3.20 is not supported",
+            ),
+            ("init", "\n", Verdict::Bad, "debian 12 without systemd"),
+            ("memory", "409600\n", Verdict::Bad, "400 MiB"),
+            ("memory", "819200\n", Verdict::Warning, "800 MiB"),
+            ("disk /", "100\n", Verdict::Bad, "100 MiB free on /"),
+            ("disk /", "2000\n", Verdict::Warning, "2000 MiB free on /"),
+            ("clock", "990\n", Verdict::Warning, "9 s behind this machine's"),
+            ("clock", "5000\n", Verdict::Bad, "3999 s ahead of this machine's"),
+            ("ports", "", Verdict::Warning, "cannot tell: ss is not there"),
+            (
+                "ports",
+                "known\nLISTEN 0 511 *:80 *:* users:((\"apache2\",pid=7,fd=6))\n",
+                Verdict::Bad,
+                "80 (HTTP) is taken by apache2",
+            ),
+            (
+                "ports",
+                "known\nLISTEN 0 80 [::]:3306 [::]:*\n",
+                Verdict::Bad,
+                "3306 (MariaDB) is taken by something",
+            ),
+            ("apt", "none\n", Verdict::Bad, "there is no apt-get"),
+            (
+                "apt",
+                "E: Could not get lock\nstatus 100\n",
+                Verdict::Bad,
+                "E: Could not get lock",
+            ),
+            (
+                "apt",
+                "status 0\nThe following packages are only half configured:\n",
+                Verdict::Warning,
+                "The following packages are only half configured:",
+            ),
+            (
+                "name git.example.com",
+                "\n",
+                Verdict::Bad,
+                "git.example.com does not resolve",
+            ),
+        ];
+        for (mark, body, verdict, detail) in cases {
+            let odd: Vec<_> = findings(&[(mark, body)])
+                .into_iter()
+                .filter(|found| found.verdict != Verdict::Good)
+                .map(|found| (found.verdict, found.detail))
+                .collect();
+            assert_eq!(odd, [(verdict, detail.to_owned())], "{mark}: {body:?}");
+        }
+    }
+}
