@@ -128,6 +128,7 @@ impl Kind for Link {
         // ln -sfn is not atomic; a rename is. A real directory in its place is refused rather than emptied.
         Script::new(format!(
             "[ -L {path} ] || [ ! -d {path} ] || fail 'a directory is in its place'\n\
+             keep {path} || fail 'cannot keep the old link'\n\
              ln -sfn -- {target} {path}.hactl~ && mv -fT -- {path}.hactl~ {path} || fail 'cannot make the link'\n"
         ))
     }
@@ -158,5 +159,37 @@ impl Kind for Absent {
         Script::new(format!(
             "keep {path} || fail 'cannot keep a copy'\nrm -f -- {path} || fail 'cannot remove it'\n"
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Facts;
+    use crate::resource::script::PRELUDE;
+
+    /// A release that does not become healthy gives way to the one before, which only the link names.
+    #[test]
+    fn a_link_is_put_back_like_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().display();
+        let link = Link {
+            path: format!("{root}/current"),
+            target: "releases/new".into(),
+        };
+        let seen = Observed::bare(Facts::assumed());
+        let change = link.compare(&seen).unwrap();
+        let script = format!(
+            "{PRELUDE}\nKEEP={root}/keep\nln -s releases/old {root}/current\n{}readlink {root}/current\n\
+             {}putback {root}/current && readlink {root}/current\nputback {root}/current || echo nothing\n",
+            link.converge(&change, &seen).body,
+            link.converge(&change, &seen).body,
+        );
+        let out = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&out.stderr), "");
+        assert_eq!(
+            String::from_utf8_lossy(&out.stdout),
+            "releases/new\nreleases/old\nnothing\n"
+        );
     }
 }

@@ -20,9 +20,9 @@ kept() { printf '%s/%s' "$KEEP" "$(printf '%s' "$1" | tr / !)"; }
 # keep PATH: remembers what it is now, unless an older state that was healthy is still remembered.
 keep() {
     _k=$(kept "$1")
-    [ -e "$_k" ] || [ -e "$_k.none" ] && return 0
+    [ -e "$_k" ] || [ -L "$_k" ] || [ -e "$_k.none" ] && return 0
     mkdir -p -m 700 "$KEEP" || return 1
-    if [ -f "$1" ]; then cp -p -- "$1" "$_k~" && mv -fT -- "$_k~" "$_k"; else : >"$_k.none"; fi
+    if [ -L "$1" ] || [ -f "$1" ]; then cp -pP -- "$1" "$_k~" && mv -fT -- "$_k~" "$_k"; else : >"$_k.none"; fi
 }
 
 # put PATH OWNER GROUP MODE SOURCE: replaces a file atomically.
@@ -47,9 +47,9 @@ putback() {
         if [ -e "$_k.none" ]; then
             rm -f -- "$_p" "$_k.none"
             _any=0
-        elif [ -e "$_k" ]; then
+        elif [ -e "$_k" ] || [ -L "$_k" ]; then
             _t="$(dirname -- "$_p")/.$(basename -- "$_p").hactl~"
-            cp -p -- "$_k" "$_t" && mv -fT -- "$_t" "$_p" && rm -f -- "$_k" && _any=0
+            cp -pP -- "$_k" "$_t" && mv -fT -- "$_t" "$_p" && rm -f -- "$_k" && _any=0
         fi
     done
     return $_any

@@ -108,8 +108,19 @@ impl Kind for Program {
     fn converge(&self, _: &Change, _: &Observed) -> Script {
         let mut script = Script::default();
         let keys = sh_words(self.processes.iter().map(|process| self.key(process)));
-        // supervisorctl answers 3 when a program is not RUNNING.
-        let health = script.blob(format!("supervisorctl status {keys} || exit 1\n{}\n", self.health));
+        // supervisorctl's exit status takes STARTING and BACKOFF for running; the words tell.
+        let health = script.blob(format!(
+            "supervisorctl status {keys} | {{\n\
+             \x20   state=1\n\
+             \x20   while read -r name word rest; do\n\
+             \x20       echo \"$name $word $rest\"\n\
+             \x20       if [ \"$word\" != RUNNING ]; then state=1; break; fi\n\
+             \x20       state=0\n\
+             \x20   done\n\
+             \x20   exit $state\n\
+             }} || exit 1\n{}\n",
+            self.health
+        ));
         script.line(format!(
             "load_programs {} {health} {} {}",
             sh(&self.group),
