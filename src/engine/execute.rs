@@ -129,6 +129,8 @@ impl Engine {
         work.summary.failed += counts.failed;
         work.kind = match result {
             Some(Ok(Verdict::Done)) => None,
+            // A step that was ended on demand did not fail by itself.
+            Some(Ok(Verdict::StepFailed)) if self.interrupt.urgency() == Urgency::Now => Some(Kind::Interrupted),
             Some(Ok(Verdict::StepFailed)) => Some(Kind::HostFailed),
             Some(Ok(Verdict::Stopped)) | None => Some(Kind::Interrupted),
             Some(Ok(Verdict::Locked(holder))) => {
