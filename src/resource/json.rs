@@ -24,6 +24,8 @@ pub struct JsonKeys {
     pub keys: Map<String, Value>,
     /// Keys that may not.
     pub secrets: Vec<(String, Secret)>,
+    /// Keys that are set when they are missing and never changed: with another value, what it protects would be lost.
+    pub seeds: Vec<(String, Secret)>,
 }
 
 impl JsonKeys {
@@ -45,6 +47,10 @@ impl JsonKeys {
 
     fn merged(&self, current: Map<String, Value>) -> String {
         let mut merged = current;
+        for (key, secret) in &self.seeds {
+            let value = || Value::String(secret.reveal().to_owned());
+            merged.entry(key.clone()).or_insert_with(value);
+        }
         merged.extend(self.wanted());
         // Frappe writes one blank of indentation and sorted keys; keeping both means that neither side rewrites a file
         // only for its looks.
@@ -73,7 +79,8 @@ impl Kind for JsonKeys {
 
     fn compare(&self, seen: &Observed) -> Option<Change> {
         let Some(state) = seen.paths.get(&self.path) else {
-            let names: Vec<_> = self.wanted().keys().cloned().collect();
+            let mut names: Vec<_> = self.wanted().keys().cloned().collect();
+            names.extend(self.seeds.iter().map(|(key, _)| key.clone()));
             return Some(Change::new(Action::Create, names.join(", ")));
         };
         if state.kind != PathKind::File {
@@ -98,6 +105,8 @@ impl Kind for JsonKeys {
                         reasons.push(format!("{key} (changed)"));
                     }
                 }
+                let missing = self.seeds.iter().filter(|(key, _)| !current.contains_key(key));
+                reasons.extend(missing.map(|(key, _)| format!("{key} (missing)")));
             }
         }
         update_for(reasons)
