@@ -154,3 +154,59 @@ impl Kind for JsonKeys {
         script
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Facts;
+
+    fn keys(text: &str) -> (JsonKeys, Observed) {
+        let json = JsonKeys {
+            path: "/s.json".into(),
+            owner: "frappe".into(),
+            group: "frappe".into(),
+            mode: 0o600,
+            keys: serde_json::from_str(r#"{"port": 3306, "list": [1, {"a": true}]}"#).unwrap(),
+            secrets: vec![("password".into(), Secret::new("s3cret"))],
+            seeds: vec![("encryption_key".into(), Secret::new("new key"))],
+        };
+        let mut seen = Observed::bare(Facts::assumed());
+        json.project(&mut seen);
+        seen.contents.insert(json.path.clone(), text.as_bytes().to_vec());
+        (json, seen)
+    }
+
+    /// By meaning: order, blanks and foreign keys do not count; a key that is set once may have any value.
+    #[test]
+    fn what_differs_is_named_without_secrets() {
+        let wanted = r#""port":3306,"list":[1,{"a":true}],"password":"s3cret""#;
+        for (text, summary) in [
+            (format!("{{{wanted},\"encryption_key\":\"new key\"}}"), None),
+            (
+                format!("{{\"encryption_key\":\"old\", \"foreign\": 1,\n{wanted}}}"),
+                None,
+            ),
+            (format!("{{{wanted}}}"), Some("encryption_key (missing)")),
+            (
+                r#"{"port":"3306","password":"x","encryption_key":"old"}"#.to_owned(),
+                Some("port \"3306\" → 3306, list = [1,{\"a\":true}], password (changed)"),
+            ),
+        ] {
+            let (json, seen) = keys(&text);
+            let change = json.compare(&seen).map(|change| change.summary);
+            assert_eq!(change.as_deref(), summary, "{text}");
+        }
+    }
+
+    #[test]
+    fn foreign_keys_and_keys_that_are_set_once_survive() {
+        let (json, mut seen) = keys(r#"{"mute": 1, "port": 1, "encryption_key": "old"}"#);
+        json.project(&mut seen);
+        assert_eq!(json.compare(&seen), None);
+        let after: Value = serde_json::from_slice(&seen.contents["/s.json"]).unwrap();
+        let expected = serde_json::json!({
+            "encryption_key": "old", "list": [1, {"a": true}], "mute": 1, "password": "s3cret", "port": 3306
+        });
+        assert_eq!(after, expected);
+    }
+}

@@ -54,7 +54,11 @@ def main():
     os.dup2(handle, 2)
 
     def say(text):
-        print(text, file=report)
+        try:
+            print(text, file=report)
+        # The connection was cut. Half a site helps nobody: the rest is made all the same.
+        except BrokenPipeError:
+            pass
 
     wanted = json.load(sys.stdin)
     try:

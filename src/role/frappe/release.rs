@@ -234,7 +234,10 @@ mod tests {
             FRAPPE.replace("v15.51.2", "v15.51.3"),
             FRAPPE.replace("github.com/frappe", "github.com/fork"),
             FRAPPE.replace("kind: frappe", "kind: frappe\n  python: python3.12"),
-            FRAPPE.replace("v15.51.2 }", "v15.51.2 }, { name: erpnext, url: \"https://example.com/e\", ref: v1 }"),
+            FRAPPE.replace(
+                "    - { name: erpnext",
+                "    - { name: hrms, url: \"https://example.com/hrms\", ref: v1 }\n    - { name: erpnext",
+            ),
         ];
         for other in others {
             assert_ne!(one, id_of(&other), "{other}");
