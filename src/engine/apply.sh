@@ -105,13 +105,15 @@ step() {
 }
 
 # leave STATUS LAST: ends an order. What a failed one did not read of its payload must never be read as requests, so the
-# session ends with it.
+# session ends with it. The last order gives the lock back, whatever becomes of the connection.
 leave() {
     [ "$1" = 0 ] || LAST=1
     if [ "$1" != 0 ] || [ "$2" = 1 ]; then
         printf 'left %s %s\n' "$(date +%s)" "$1" >>"$JOURNAL"
         [ "$1" != 0 ] || rm -rf /var/lib/hactl/previous/*
         rm -rf "$R"
+        HELD=
+        exec 9>&-
     fi
     return "$1"
 }
