@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use common::stack::{Options, Running, Stack};
 
 /// Longest time of a run that works.
-const LATER: Duration = Duration::from_secs(180);
+const LATER: Duration = Duration::from_secs(600);
 
 fn says(argv: &[&str]) -> String {
     let output = Command::new(argv[0]).args(&argv[1..]).output().expect("it runs");
@@ -77,10 +77,11 @@ impl Vanished {
             .collect();
         assert!(!ports.is_empty(), "hactl has a connection: {sockets}");
         let set = ports.join(", ");
+        let host = &stack.address;
         let rules = format!(
-            "table ip {table} {{ chain out {{ type filter hook output priority 0; ip daddr {0} tcp sport {{ {set} }} drop; }}\n\
-             chain in {{ type filter hook input priority 0; ip saddr {0} tcp dport {{ {set} }} drop; }} }}",
-            stack.address
+            "table ip {table} {{\n\
+             chain out {{\n type filter hook output priority 0;\n ip daddr {host} tcp sport {{ {set} }} drop\n }}\n\
+             chain in {{\n type filter hook input priority 0;\n ip saddr {host} tcp dport {{ {set} }} drop\n }}\n}}\n"
         );
         says(&["nft", &rules]);
         Vanished { table }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use common::stack::{Options, Running, Said, Stack};
 
 /// Longest time until a host that cannot be used is given up.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 /// Longest time of a run that works.
-const LATER: Duration = Duration::from_secs(180);
+const LATER: Duration = Duration::from_secs(600);
 
 const PASSWORD: &str = "correct horse'\"$(id)";
 
