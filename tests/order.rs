@@ -310,6 +310,40 @@ async fn the_payload_of_a_refused_order_is_never_run() {
     // Waits for the shell's end.
     refused.close().await;
     assert!(!trap.exists(), "a line of a file was run");
+/// A run whose connection died leaves its last step running: the next one sees that, waits, and looks again.
+#[tokio::test]
+async fn what_a_cut_off_run_still_does_is_waited_for() {
+    let sandbox = Sandbox::new();
+    let gate = sandbox.etc().join("gate").display().to_string();
+    let slow = steps(vec![
+        command("slow", &format!("while [ ! -e {gate} ]; do sleep 0.05; done")).into(),
+    ]);
+    let mut cut = link(&sandbox).await;
+    let pid = sandbox.run().join("runs/r1/pid");
+    let began = async {
+        while !pid.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let mut ignore = |_| {};
+    tokio::select! {
+        _ = cut.carry_out(order("r1", &slow), &mut ignore) => panic!("the step waits for its gate"),
+        () = began => {}
+    }
+    drop(cut);
+    until("the end of the connection was noticed", || heard(&sandbox).is_none()).await;
+
+    let mut next = link(&sandbox).await;
+    assert!(next.ask(&Ask::default()).await.unwrap().facts.busy);
+    let mut waits = |progress| {
+        assert_eq!(
+            progress,
+            Progress::Waits("for the last step of a run that was cut off".into())
+        );
+        std::fs::write(&gate, "").unwrap();
+    };
+    assert_eq!(next.settle(&mut waits).await.unwrap(), Verdict::Done);
+    assert!(!next.ask(&Ask::default()).await.unwrap().facts.busy);
 }
 
 #[tokio::test]

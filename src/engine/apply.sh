@@ -52,20 +52,33 @@ locked() {
     return 6
 }
 
-# hold WHO SINCE DOING GENERATION WAIT: takes the kernel lock, which this shell keeps until it ends, connection included.
-hold() {
-    [ "${HELD-}" = "$RUN" ] && return 0
-    mkdir -p -m 700 /run/hactl && mkdir -p /run/hactl/runs && mkdir -p -m 755 /var/lib/hactl &&
-        mkdir -p -m 700 /var/lib/hactl/journal || { mark failed; echo "cannot write below /run or /var/lib"; return 4; }
+# lock WAIT: takes the kernel lock, which this shell keeps until it ends, connection included. What is left of a run that
+# was cut off, its running step, is waited for; a run that somebody attends is not.
+lock() {
+    mkdir -p -m 700 /run/hactl || { mark failed; echo "cannot write below /run"; return 4; }
     exec 9>>/run/hactl/lock
-    _end=$(($(uptime) + $5)) _said=
-    # What is left of a run that was cut off, its running step, is waited for; a run that somebody attends is not.
+    _end=$(($(uptime) + $1)) _said=
     until flock -n 9; do
         ! attended || { locked; return; }
         [ "$(uptime)" -lt "$_end" ] || { locked; return; }
         [ -n "$_said" ] || { mark waits; echo "for the last step of a run that was cut off"; _said=1; }
         flock -w 2 9 && break
     done
+}
+
+# settle WAIT: waits for what a run that was cut off still does, and leaves the lock alone.
+settle() {
+    lock "$1" || return $?
+    exec 9>&-
+}
+
+# hold WHO SINCE DOING GENERATION WAIT: makes this run the one that may change the host.
+hold() {
+    [ "${HELD-}" = "$RUN" ] && return 0
+    mkdir -p -m 755 /var/lib/hactl && mkdir -p -m 700 /var/lib/hactl/journal ||
+        { mark failed; echo "cannot write below /var/lib"; return 4; }
+    lock "$5" || return $?
+    mkdir -p /run/hactl/runs
     rm -rf /run/hactl/runs/*
     mkdir -m 700 "$R" && heard || { mark failed; echo "cannot write below /run"; return 4; }
     trap 'rm -rf "$R"' EXIT

@@ -58,6 +58,15 @@ pub fn write(order: &Order) -> Request {
     }
 }
 
+/// Waits on the host for the last step of a run that was cut off.
+pub fn settle() -> Request {
+    Request {
+        script: format!("RUN=settling\n{}\nsettle {ORPHAN_PATIENCE}\n", include_str!("apply.sh")),
+        payload: zeroize::Zeroizing::new(Vec::new()),
+        patience: Duration::from_secs(ORPHAN_PATIENCE + 60),
+    }
+}
+
 /// Reads the answer as it comes.
 pub struct Reading<'a> {
     progress: &'a mut (dyn FnMut(Progress) + Send),
