@@ -310,6 +310,8 @@ async fn the_payload_of_a_refused_order_is_never_run() {
     // Waits for the shell's end.
     refused.close().await;
     assert!(!trap.exists(), "a line of a file was run");
+}
+
 /// A run whose connection died leaves its last step running: the next one sees that, waits, and looks again.
 #[tokio::test]
 async fn what_a_cut_off_run_still_does_is_waited_for() {
