@@ -238,7 +238,13 @@ fn sshd_and_the_link() {
     for inventory in ["inventory.yml", "openssh.yml"] {
         // The session's own process is killed: the result of the step is unknown, and the next apply finds out.
         let running = in_a_slow_step(&stack, &[inventory]);
-        stack.inside("pkill -KILL -f 'sshd: root@notty'");
+        let sessions = stack.running("sshd: root@notty");
+        assert!(!sessions.is_empty(), "there is a session");
+        for pid in sessions {
+            let _ = std::process::Command::new("kill")
+                .args(["-KILL", &pid.to_string()])
+                .status();
+        }
         let said = running.ends_within(DEAD).exits(4);
         assert!(said.stdout.contains("connection lost"), "{}", said.stdout);
         assert!(said.stdout.contains("run hactl apply again"), "{}", said.stdout);

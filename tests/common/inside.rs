@@ -23,6 +23,13 @@ impl Stack {
         found
     }
 
+    /// Those whose command line contains this.
+    pub fn running(&self, part: &str) -> Vec<u32> {
+        let line = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let has = |pid: &u32| String::from_utf8_lossy(&line(pid)).replace('\0', " ").contains(part);
+        self.processes().into_iter().filter(has).collect()
+    }
+
     /// Runs a script as root in the host and gives what became of it.
     #[track_caller]
     pub fn try_inside(&self, script: &str) -> Output {
