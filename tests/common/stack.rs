@@ -389,26 +389,13 @@ impl Stack {
             ))
             .arg("-i")
             .arg(self.folder.path().join("id_ed25519"))
-<<<<<<< HEAD
-            .arg(format!("root@{}", self.address))
-            .arg(script)
-            .stdin(Stdio::null());
-        command
-=======
             .arg(format!("{}@{}", self.user, self.address))
             .arg(match self.user {
                 "root" => script.to_owned(),
                 _ => format!("sudo -n sh -c {}", hactl::quote::sh(script)),
             })
-            .output()
-            .expect("ssh");
-        assert!(
-            output.status.success(),
-            "{script}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
->>>>>>> systems
+            .stdin(Stdio::null());
+        command
     }
 
     /// Asks the site over HTTPS, by its name; gives status and body.
