@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hactl::inventory::secrets::{Keyring, PLACEHOLDER, Secrets};
+use hactl::inventory::secrets::{Keyring, PLACEHOLDER, Secrets, set};
 use hactl::inventory::{Inventory, Loaded, load};
 use hactl::secret::Secret;
 use tempfile::TempDir;
@@ -57,7 +57,7 @@ impl Place {
     }
 
     fn set(&self, name: &str, value: &str) {
-        Secrets::set(&self.inventory(), &self.keyring(), name, Secret::new(value)).unwrap_or_else(|e| panic!("{e}"));
+        set(&self.inventory(), &self.keyring(), name, Secret::new(value)).unwrap_or_else(|e| panic!("{e}"));
     }
 
     /// An error text without this run's own folder.
@@ -173,7 +173,7 @@ fn runs_at_the_same_time_agree() {
         for i in 0..8 {
             let (inventory, place) = (&inventory, &place);
             scope.spawn(move || {
-                Secrets::set(
+                set(
                     inventory,
                     &place.keyring(),
                     &format!("mine/{i}"),

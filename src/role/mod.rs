@@ -8,6 +8,7 @@ mod builtin;
 pub mod health;
 mod mariadb;
 pub mod nginx;
+pub mod passwords;
 mod redis;
 mod scope;
 mod supervisor;
@@ -47,6 +48,7 @@ pub const ROLES: &[Role] = &[
     // frappe::ROLE comes here
     wsgi::ROLE,
     nginx::ROLE,
+    passwords::ROLE,
 ];
 
 /// Everything a host should have.
