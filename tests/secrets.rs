@@ -462,7 +462,7 @@ fn readers_are_never_locked_out() {
     // ... of whom the inventory forgets one.
     let before = std::fs::read(place.at("secrets.age")).expect("the file");
     place.write(SITE);
-    let error = Secrets::set(&place.inventory(), &place.keyring(), "mine", Secret::new("y")).expect_err("refused");
+    let error = set(&place.inventory(), &place.keyring(), "mine", Secret::new("y")).expect_err("refused");
     assert!(
         error.message.contains("has 2 readers, but the inventory names 1"),
         "{error}"
@@ -470,7 +470,7 @@ fn readers_are_never_locked_out() {
     // A file that its writer could not read again.
     let third = age::x25519::Identity::generate().to_public();
     place.write(&format!("{SITE}secrets: {{ recipients: [ {other}, {third} ] }}\n"));
-    let error = Secrets::set(&place.inventory(), &place.keyring(), "mine", Secret::new("y")).expect_err("refused");
+    let error = set(&place.inventory(), &place.keyring(), "mine", Secret::new("y")).expect_err("refused");
     assert!(error.message.contains("not be readable by you"), "{error}");
     assert_eq!(std::fs::read(place.at("secrets.age")).expect("the file"), before);
 }

@@ -79,6 +79,11 @@ impl RedisPassword {
         format!("redis password {}", self.instance)
     }
 
+    /// What its file holds when no older password is good any more.
+    pub fn text(&self) -> Secret {
+        Secret::new(text(&self.password))
+    }
+
     fn hash(&self) -> String {
         sha256(self.password.reveal().as_bytes())
     }

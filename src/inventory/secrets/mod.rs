@@ -9,6 +9,7 @@ mod identity;
 mod names;
 pub mod pem;
 mod rotate;
+mod share;
 mod source;
 mod text;
 mod wanted;
@@ -27,6 +28,7 @@ use file::Change;
 pub use identity::{Ask, Keyring};
 pub use names::{Named, names};
 pub use rotate::{Rotated, Which, forget_previous, rotate, set};
+pub use share::{Begun, check_text, init, replace_text, text};
 use wanted::Wanted;
 
 /// Stands where a secret is not known and must not be made ([`Secrets::existing_or_placeholder`]).
