@@ -16,8 +16,10 @@ use super::source;
 /// The mapping in a decrypted text. Errors name lines only: whatever stands there may be a secret.
 pub fn parse(text: Zeroizing<String>, path: &Path) -> Result<Stored, Error> {
     let shown = path.display();
-    if text.trim().is_empty() {
-        return Ok(Stored::default());
+    let says_nothing = |line: &str| line.trim().is_empty() || line.starts_with('#');
+    if text.lines().all(says_nothing) {
+        let values = BTreeMap::new();
+        return Ok(Stored { values, text });
     }
     let (root, errors) = yaml::read::<Entries<SecretText>>(&text);
     if let Some(error) = errors.first() {
