@@ -50,6 +50,8 @@ hold() {
     rm -rf /run/hactl/runs/*
     mkdir -m 700 "$R" || { mark failed; echo "cannot write below /run"; return 4; }
     trap 'rm -rf "$R"' EXIT
+    # A connection that is gone shows when the next mark is written: the data of the steps must not stay then either.
+    trap 'exit 1' PIPE
     printf '%s\n' "$RUN" >/var/lib/hactl/.generation~ && mv -fT /var/lib/hactl/.generation~ /var/lib/hactl/generation ||
         { mark failed; echo "cannot write below /var/lib/hactl (is the disk full?)"; return 4; }
     ls -1t /var/lib/hactl/journal | sed 1,100d | while read -r _old; do rm -f "/var/lib/hactl/journal/$_old"; done
@@ -57,8 +59,12 @@ hold() {
     HELD=$RUN
 }
 
-# recv FILE BYTES: the next part of the payload.
-recv() { head -c "$2" >"$R/$1" || { mark failed; echo "cannot stage the data of the steps below /run"; return 4; }; }
+# recv FILE BYTES: the next part of the payload, for nobody else to read.
+recv() {
+    umask 077
+    head -c "$2" >"$R/$1" || { mark failed; echo "cannot stage the data of the steps below /run"; return 4; }
+    umask 022
+}
 
 # step NUMBER SECONDS ID
 step() {
