@@ -201,7 +201,11 @@ fn a_rotation_interrupts_nobody_and_shows_nothing() {
     assert_eq!(*watcher.seen.lock().unwrap(), [""; 0], "shown by a process");
     assert_eq!(watcher.words.lock().unwrap().len(), 4, "the watcher saw both sides");
 
-    assert_eq!(stack.on_host("ls -A /run/hactl/runs"), "", "data of steps that were cut off");
+    assert_eq!(
+        stack.on_host("ls -A /run/hactl/runs"),
+        "",
+        "data of steps that were cut off"
+    );
 
     let now = values(&stack);
     stores_take_only(&stack, &now, &all);
