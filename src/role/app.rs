@@ -342,6 +342,13 @@ pub fn supervise(
         watches: [vec![path], watches].concat(),
         health,
         patience,
+        stop: Duration::from_secs(
+            programs
+                .iter()
+                .map(|program| program.stopwaitsecs.into())
+                .max()
+                .unwrap_or(0),
+        ),
     });
     Ok(())
 }

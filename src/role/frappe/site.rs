@@ -141,10 +141,14 @@ fn migrate(scope: &Scope, frappe: &Frappe, site: &Site) -> Command {
         "umask 022\n{QUIETLY}\
          site() {{ quietly ../logs/migrate-{site}.log {run} python -m frappe.utils.bench_helper frappe --site {site} \"$@\"; }}\n\
          site set-maintenance-mode on\n\
-         site migrate --skip-search-index\n\
+         site migrate --skip-search-index || {{ echo {stays}; exit 1; }}\n\
          site set-maintenance-mode off",
         run = sh(&format!("{}/run", frappe.path)),
         site = sh(&site.name),
+        stays = sh(&format!(
+            "{} stays in maintenance mode until its migration succeeds",
+            site.name
+        )),
     );
     command(
         frappe,
