@@ -341,10 +341,47 @@ impl Stack {
         self.hactl(&[&["apply", "--yes", "--format", "json"], more].concat())
     }
 
+    /// Kills an apply (SIGKILL) when it has begun its `steps`th step, after a further `delay`. Gives the last line that was
+    /// seen; `None` when the run ended before.
+    pub fn apply_killed(&self, steps: usize, delay: Duration) -> Option<String> {
+        let mut begun = 0;
+        self.apply_killed_when(delay, |_| {
+            begun += 1;
+            begun >= steps
+        })
+    }
+
+    /// The same for the moment when it begins a step with this in its name.
+    pub fn apply_killed_at(&self, step: &str, delay: Duration) -> Option<String> {
+        self.apply_killed_when(delay, |line| line.contains(step))
+    }
+
+    /// `now` is asked about the event of each step that begins.
+    fn apply_killed_when(&self, delay: Duration, mut now: impl FnMut(&str) -> bool) -> Option<String> {
+        let mut running = self.apply_until(&[], &[], |line| line.contains("\"step_started\"") && now(line))?;
+        std::thread::sleep(delay);
+        running.kill();
+        let at = running.at.clone();
+        let _ = running.ends_within(Duration::from_secs(10));
+        Some(at)
+    }
+
     /// Runs a script as root on the server and gives what it printed; fails the test when it fails.
     #[track_caller]
     pub fn on_host(&self, script: &str) -> String {
-        let output = Command::new("ssh")
+        let output = self.ssh(script).output().expect("ssh");
+        assert!(
+            output.status.success(),
+            "{script}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// The command that runs a script as root on the server, by the system's ssh.
+    pub fn ssh(&self, script: &str) -> Command {
+        let mut command = Command::new("ssh");
+        command
             .args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o"])
             .arg(format!(
                 "UserKnownHostsFile={}",
@@ -357,14 +394,8 @@ impl Stack {
                 "root" => script.to_owned(),
                 _ => format!("sudo -n sh -c {}", hactl::quote::sh(script)),
             })
-            .output()
-            .expect("ssh");
-        assert!(
-            output.status.success(),
-            "{script}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+            .stdin(Stdio::null());
+        command
     }
 
     /// Asks the site over HTTPS, by its name; gives status and body.
@@ -394,6 +425,13 @@ impl Stack {
     /// A folder of the test, the working directory of the binary.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Replaces a part of the inventory, which must be there.
+    pub fn edit_inventory(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(&self.inventory).expect("the inventory");
+        assert!(text.contains(from), "{from} is not in\n{text}");
+        std::fs::write(&self.inventory, text.replace(from, to)).expect("the inventory");
     }
 
     /// Puts a template override in place and switches the inventory to it.
