@@ -9,6 +9,7 @@ mod frappe;
 pub mod health;
 mod mariadb;
 pub mod nginx;
+pub mod passwords;
 mod redis;
 mod scope;
 mod supervisor;
@@ -49,6 +50,7 @@ pub const ROLES: &[Role] = &[
     nginx::ROLE,
     // After nginx: its realtime server trusts the certificate that nginx's role makes.
     frappe::ROLE,
+    passwords::ROLE,
 ];
 
 /// Everything a host should have.
