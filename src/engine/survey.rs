@@ -9,7 +9,8 @@ use super::{Engine, Event};
 use crate::error::Kind;
 use crate::inventory::Host;
 use crate::plan::{self, Desired, HostPlan, Plan};
-use crate::resource::{Ask, Facts, Observed};
+use crate::quote::terminal;
+use crate::resource::{Ask, Facts, Observed, System};
 use crate::role;
 use crate::transport::{Stage, TransportError};
 
@@ -139,6 +140,7 @@ impl Engine {
         let mut ask = plan::questions(&assumed);
         ask.extend(&self.also_ask(host));
         let mut seen = link.ask(&ask).await.map_err(failed)?;
+        supported(host, &seen.facts)?;
         if self.settles && seen.facts.busy {
             self.settle(host, link.as_mut()).await?;
             seen = link.ask(&ask).await.map_err(failed)?;
@@ -230,6 +232,24 @@ impl Engine {
             .map(|questions| questions(host))
             .unwrap_or_default()
     }
+}
+
+/// Refuses a system that the roles are not made for: its package manager, paths and units may be others.
+fn supported(host: &Host, facts: &Facts) -> Result<(), HostFailure> {
+    if facts.system().is_some() {
+        return Ok(());
+    }
+    let release = format!("{} {}", facts.os, facts.os_version);
+    Err(HostFailure {
+        host: host.name.clone(),
+        kind: Kind::Refused,
+        message: format!(
+            "{}: its system, {}, is not supported; nothing was changed",
+            host.name,
+            terminal(release.trim())
+        ),
+        hint: Some(format!("supported are {}", System::supported())),
+    })
 }
 
 impl Survey {

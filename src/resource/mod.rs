@@ -19,6 +19,7 @@ pub mod redis;
 pub mod script;
 mod service;
 mod sysctl;
+mod system;
 mod user;
 
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub use redis::{RedisOldPasswords, RedisPassword};
 pub use script::Script;
 pub use service::{OnChange, Service, Stopped};
 pub use sysctl::Sysctl;
+pub use system::{SYSTEMS, System};
 pub use user::{Group, User};
 
 /// How the ids begin of resources that take old passwords away. Others may still use those, so a run over a part of the

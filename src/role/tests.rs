@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::testing::{FRAPPE, GUESTBOOK, first, inventory};
 use crate::plan::{Desired, build};
-use crate::resource::{Facts, Kind, Observed, Spec};
+use crate::resource::{Facts, Kind, Observed, SYSTEMS, Spec};
 
 /// All files in full, and what runs.
 fn rendered(desired: &Desired, role: impl Fn(&str) -> bool) -> String {
@@ -72,6 +72,47 @@ fn a_wsgi_server_renders() {
 fn a_frappe_servers_nginx_renders() {
     let desired = first(&inventory(FRAPPE), &Facts::assumed());
     insta::assert_snapshot!("frappe_nginx", rendered(&desired, |role| role == "nginx"));
+}
+
+/// Where systems differ, and nowhere else: package names and files, from Debian 12's.
+#[test]
+fn systems_differ_only_where_they_must() {
+    let mut out = String::new();
+    for (kind, text) in [("wsgi", GUESTBOOK), ("frappe", FRAPPE)] {
+        let inventory = inventory(text);
+        let all = |facts: &Facts| {
+            let desired = first(&inventory, facts);
+            let mut text = String::new();
+            for resource in &desired.resources {
+                if let Spec::Package(package) = &resource.spec {
+                    writeln!(text, "package {}", package.name).unwrap();
+                }
+            }
+            text + &rendered(&desired, |_| true)
+        };
+        let base = all(&Facts::assumed());
+        writeln!(out, "##### {kind}").unwrap();
+        out.extend(
+            base.lines()
+                .filter(|line| line.starts_with("package "))
+                .map(|line| format!("{line}\n")),
+        );
+        for system in SYSTEMS {
+            writeln!(out, "### {}", system.name).unwrap();
+            let other = all(&system.assumed());
+            let diff = similar::TextDiff::from_lines(&base, &other);
+            for change in diff
+                .iter_all_changes()
+                .filter(|change| change.tag() != similar::ChangeTag::Equal)
+            {
+                // The configuration's own hash follows from the rest.
+                if !change.value().contains("# configuration ") && !change.value().contains("return 200 \"") {
+                    write!(out, "{}{change}", change.tag()).unwrap();
+                }
+            }
+        }
+    }
+    insta::assert_snapshot!("systems", out);
 }
 
 #[test]
