@@ -62,7 +62,8 @@ impl Place {
     }
 }
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 12] = [
+    "init",
     "check",
     "plan",
     "apply",

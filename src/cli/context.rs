@@ -237,7 +237,8 @@ fn resolve(inventory: &Inventory, missing: Missing) -> Result<Resolved> {
     }
 }
 
-fn keyring() -> Keyring {
+/// The operator's keys for secrets.
+pub fn keyring() -> Keyring {
     Keyring::from_env(Arc::new(|question| TerminalPrompt.passphrase(question)))
 }
 

@@ -9,6 +9,7 @@ mod edge;
 mod env;
 mod exec;
 mod hosts;
+mod init;
 mod lab;
 mod man;
 mod plan;
@@ -50,6 +51,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Init(Box<init::Args>),
     Check(check::Args),
     Plan(plan::Args),
     Apply(apply::Args),
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
     match verb {
+        Verb::Init(args) => init::run(&args, context),
         Verb::Check(args) => check::run(&args, context),
         Verb::Plan(args) => plan::run(&args, context),
         Verb::Apply(args) => apply::run(&args, context),

@@ -8,7 +8,7 @@ mod fingerprint;
 mod mask;
 pub mod model;
 mod raw;
-mod rules;
+pub(crate) mod rules;
 mod schema;
 pub mod secrets;
 mod suggest;

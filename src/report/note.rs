@@ -60,6 +60,13 @@ pub enum Note {
         /// Whether secrets in it are masked.
         masked: bool,
     },
+    /// `init`: a file was written.
+    Written {
+        /// Its path on this machine.
+        path: String,
+        /// What it is.
+        what: String,
+    },
     /// `exec`: a line that the command printed.
     Output {
         /// The host's name.

@@ -185,9 +185,39 @@ impl Templates {
     }
 }
 
+/// Renders a template of hactl's own that is no file of a host and has no secrets.
+///
+/// # Errors
+/// A defect of the template.
+pub fn once(name: &str, text: &str, context: &Value) -> Result<String> {
+    let failed = |error: tera::Error| Error::internal(format!("{name}: {error}"));
+    let context = Context::from_serialize(context).map_err(failed)?;
+    let mut tera = engine();
+    tera.add_raw_template(name, &prepare(text).0).map_err(failed)?;
+    tera.render(name, &context).map_err(failed)
+}
+
+/// A YAML scalar that is read as this very text.
+fn yaml_text(text: &str) -> String {
+    const WORDS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c))
+        && !WORDS.contains(&text.to_ascii_lowercase().as_str());
+    let is_address = text.parse::<std::net::Ipv4Addr>().is_ok();
+    if is_plain || is_address {
+        text.to_owned()
+    } else {
+        // JSON's strings are YAML's double-quoted ones.
+        Value::from(text).to_string()
+    }
+}
+
 fn engine() -> Tera {
     let mut tera = Tera::new();
     tera.autoescape_on(Vec::<&str>::new());
+    tera.register_filter("yaml", |value: &str, _: Kwargs, _: &State| -> TeraResult<String> {
+        Ok(yaml_text(value))
+    });
     tera.register_filter("shq", |value: &str, _: Kwargs, _: &State| -> TeraResult<String> {
         Ok(crate::quote::sh(value))
     });
