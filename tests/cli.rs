@@ -62,13 +62,14 @@ impl Place {
     }
 }
 
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 13] = [
     "init",
     "check",
     "plan",
     "apply",
     "render",
     "status",
+    "history",
     "exec",
     "ssh",
     "lab",

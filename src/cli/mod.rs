@@ -8,6 +8,8 @@ mod context;
 mod edge;
 mod env;
 mod exec;
+mod history;
+mod hooks;
 mod hosts;
 mod init;
 mod lab;
@@ -57,6 +59,7 @@ enum Verb {
     Apply(apply::Args),
     Render(render::Args),
     Status(status::Args),
+    History(history::Args),
     Exec(exec::Args),
     Ssh(ssh::Args),
     Lab(lab::Args),
@@ -85,6 +88,7 @@ fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
         Verb::Apply(args) => apply::run(&args, context),
         Verb::Render(args) => render::run(&args, context),
         Verb::Status(args) => status::run(&args, context),
+        Verb::History(args) => history::run(&args, context),
         Verb::Exec(args) => exec::run(&args, context),
         Verb::Ssh(args) => ssh::run(&args, context),
         Verb::Lab(args) => lab::run(&args, context),

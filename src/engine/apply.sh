@@ -49,7 +49,7 @@ hold() {
 # recv FILE BYTES: the next part of the payload.
 recv() { head -c "$2" >"$R/$1" || { mark failed; echo "cannot stage the data of the steps below /run"; return 4; }; }
 
-# step NUMBER SECONDS ID
+# step NUMBER SECONDS ID CHANGES
 step() {
     if [ -e "$R/stop" ]; then mark stopped; return 5; fi
     mark begin "$1" || exit 1
@@ -60,7 +60,7 @@ step() {
     printf '%s\n' $! >"$R/pid"
     wait $!
     _rc=$?
-    printf 'end %s %s\n' "$(date +%s)" "$_rc" >>"$JOURNAL"
+    printf 'end %s %s %s\n' "$(date +%s)" "$_rc" "$4" >>"$JOURNAL"
     mark end "$1" "$_rc" || exit 1
     case $_rc in 0 | 99) return 0 ;; *) return 4 ;; esac
 }

@@ -5,6 +5,7 @@
 
 mod app;
 mod check;
+mod hooks;
 mod hosts;
 mod knobs;
 mod ports;
@@ -50,6 +51,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
         system,
         templates: check.path(&raw.templates),
         secrets,
+        hooks: hooks::build(&mut check, &raw.hooks),
         path: path.to_owned(),
         become_password,
         source: source.clone(),
