@@ -23,6 +23,7 @@ mod ssh;
 mod status;
 mod steps;
 mod table;
+mod templates;
 
 use std::process::ExitCode;
 
@@ -63,6 +64,7 @@ enum Verb {
     Exec(exec::Args),
     Ssh(ssh::Args),
     Lab(lab::Args),
+    Templates(templates::Args),
     Schema(schema::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -92,6 +94,7 @@ fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
         Verb::Exec(args) => exec::run(&args, context),
         Verb::Ssh(args) => ssh::run(&args, context),
         Verb::Lab(args) => lab::run(&args, context),
+        Verb::Templates(args) => templates::run(&args, context),
         Verb::Schema(args) => schema::run(&args, context),
         Verb::Completions(args) => completions::run(&args, context),
         Verb::Man(args) => man::run(&args, context),

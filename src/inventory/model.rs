@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use super::diagnostics::{Source, Span};
+use super::roles::{Use, UserRole};
 use crate::secret::Secret;
 
 /// A whole inventory.
@@ -39,6 +40,10 @@ pub struct Inventory {
     pub templates: Option<PathBuf>,
     /// Where secrets are kept.
     pub secrets: SecretsFile,
+    /// Where roles of the user are used, for all hosts first.
+    pub uses: Vec<Use>,
+    /// Those roles by name; [`super::load`] reads them, [`super::parse`] leaves them out.
+    pub roles: IndexMap<String, UserRole>,
     /// Commands on this machine around an apply.
     pub hooks: Hooks,
     /// The file this came from, absolute; and the folder that relative paths refer to is its parent.

@@ -39,6 +39,9 @@ pub struct RawInventory {
     pub templates: At<String>,
     /// Where secrets are kept.
     pub secrets: At<RawSecrets>,
+    /// Roles of your own that every host has: names of files `roles/NAME.yml` beside this one.
+    #[serde(rename = "use")]
+    pub uses: List<String>,
     /// Commands on this machine before and after an apply.
     pub hooks: At<RawHooks>,
 }
@@ -122,6 +125,9 @@ pub struct RawHost {
     pub primary: At<bool>,
     /// The second, waiting server of a pair of full servers.
     pub standby: At<bool>,
+    /// Roles of your own that this host has: names of files `roles/NAME.yml` beside this one.
+    #[serde(rename = "use")]
+    pub uses: List<String>,
     /// Entries over the inventory's `ssh`.
     pub ssh: At<RawSsh>,
 }
