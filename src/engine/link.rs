@@ -81,6 +81,9 @@ pub trait Link: Send {
     /// Asks; one round trip.
     async fn ask(&mut self, ask: &Ask) -> Result<Observed, TransportError>;
 
+    /// Waits until the host is quiet: until what a run that was cut off still does has ended. One round trip.
+    async fn settle(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Verdict, TransportError>;
+
     /// Carries out steps; one round trip. Only [`super::execute`] has an order to give, and only for an approved plan.
     async fn carry_out(
         &mut self,
@@ -165,21 +168,17 @@ impl Link for ShellLink {
         Ok(probe::read(ask, &sections))
     }
 
+    async fn settle(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Verdict, TransportError> {
+        self.send(request::settle(), progress).await
+    }
+
     async fn carry_out(
         &mut self,
         order: Order<'_>,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verdict, TransportError> {
         self.holds = true;
-        let request = request::write(&order);
-        let mut reading = request::Reading::new(progress);
-        let status = self
-            .session
-            .run(&request.script, &request.payload, request.patience, &mut |piece| {
-                reading.take(piece)
-            })
-            .await?;
-        Ok(reading.verdict(status))
+        self.send(request::write(&order), progress).await
     }
 
     fn stopper(&self, run: &str) -> Box<dyn Stopper> {
@@ -191,6 +190,22 @@ impl Link for ShellLink {
 
     async fn close(self: Box<Self>) {
         self.session.close(self.holds).await;
+    }
+}
+
+impl ShellLink {
+    async fn send(
+        &mut self,
+        request: request::Request,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verdict, TransportError> {
+        let mut reading = request::Reading::new(progress);
+        let mut take = |piece| reading.take(piece);
+        let status = self
+            .session
+            .run(&request.script, &request.payload, request.patience, &mut take)
+            .await?;
+        Ok(reading.verdict(status))
     }
 }
 

@@ -47,7 +47,8 @@ pub fn write(order: &Order) -> Request {
         ));
     }
     script.push_str(&format!(
-        "order() {{\n    hold {} {} {} {} {ORPHAN_PATIENCE} || return $?\n    mkdir -m 700{folders} {receive}{steps}\n}}\norder\nleave $? {}\n",
+        "order() {{\n    hold {} {} {} {} {ORPHAN_PATIENCE} || return $?\n    \
+         rm -rf \"$R\"/[0-9]* && mkdir -m 700{folders} {receive} || return 4\n    listen\n    :{steps}\n    deaf $?\n}}\norder\nleave $? {}\n",
         sh(order.who),
         sh(order.since),
         sh(order.doing),
@@ -59,6 +60,15 @@ pub fn write(order: &Order) -> Request {
         script,
         payload,
         patience: Duration::from_secs(longest.max(ORPHAN_PATIENCE) + 60),
+    }
+}
+
+/// Waits on the host for the last step of a run that was cut off.
+pub fn settle() -> Request {
+    Request {
+        script: format!("RUN=settling\n{}\nsettle {ORPHAN_PATIENCE}\n", include_str!("apply.sh")),
+        payload: zeroize::Zeroizing::new(Vec::new()),
+        patience: Duration::from_secs(ORPHAN_PATIENCE + 60),
     }
 }
 

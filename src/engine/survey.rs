@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use futures::future::join_all;
 
-use super::link::Link;
+use super::link::{Link, Progress, Verdict};
 use super::{Engine, Event};
 use crate::error::Kind;
 use crate::inventory::Host;
 use crate::plan::{self, Desired, HostPlan, Plan};
-use crate::resource::{Ask, Facts, Observed};
+use crate::quote::terminal;
+use crate::resource::{Ask, Facts, Observed, System};
 use crate::role;
 use crate::transport::{Stage, TransportError};
 
@@ -136,6 +137,11 @@ impl Engine {
         let mut ask = plan::questions(&assumed);
         ask.extend(&self.also_ask(host));
         let mut seen = link.ask(&ask).await.map_err(failed)?;
+        supported(host, &seen.facts)?;
+        if self.settles && seen.facts.busy {
+            self.settle(host, link.as_mut()).await?;
+            seen = link.ask(&ask).await.map_err(failed)?;
+        }
         let desired = self.desired(host, &seen.facts)?;
         // Facts can add questions (another package name on another release), and a diff needs what is there now.
         let mut more = plan::questions(&desired);
@@ -166,6 +172,44 @@ impl Engine {
         ))
     }
 
+    /// A plan for a host that something is still changing would be a plan for another host.
+    async fn settle(&self, host: &Host, link: &mut dyn Link) -> Result<(), HostFailure> {
+        let mut tell = |progress| {
+            if let Progress::Waits(reason) = progress {
+                self.events.send(Event::HostWaits {
+                    host: host.name.clone(),
+                    reason,
+                });
+            }
+        };
+        let verdict = link
+            .settle(&mut tell)
+            .await
+            .map_err(|error| HostFailure::transport(&host.name, &error))?;
+        let fail = |kind, message: String, hint: &str| {
+            Err(HostFailure {
+                host: host.name.clone(),
+                kind,
+                message,
+                hint: Some(hint.into()),
+            })
+        };
+        let name = &host.name;
+        match verdict {
+            Verdict::Done => Ok(()),
+            Verdict::Locked(holder) => fail(
+                Kind::Locked,
+                format!("{name} is locked by another run: {holder}"),
+                "wait until it ends; the lock goes with its connection",
+            ),
+            other => fail(
+                Kind::HostFailed,
+                format!("{name} does not become quiet: {other:?}"),
+                "look at the host",
+            ),
+        }
+    }
+
     fn desired(&self, host: &Host, facts: &Facts) -> Result<Desired, HostFailure> {
         let topology = crate::topology::Topology::of(&self.inventory);
         let view = crate::topology::HostView { topology, host };
@@ -179,6 +223,24 @@ impl Engine {
             .map(|questions| questions(host))
             .unwrap_or_default()
     }
+}
+
+/// Refuses a system that the roles are not made for: its package manager, paths and units may be others.
+fn supported(host: &Host, facts: &Facts) -> Result<(), HostFailure> {
+    if facts.system().is_some() {
+        return Ok(());
+    }
+    let release = format!("{} {}", facts.os, facts.os_version);
+    Err(HostFailure {
+        host: host.name.clone(),
+        kind: Kind::Refused,
+        message: format!(
+            "{}: its system, {}, is not supported; nothing was changed",
+            host.name,
+            terminal(release.trim())
+        ),
+        hint: Some(format!("supported are {}", System::supported())),
+    })
 }
 
 impl Survey {

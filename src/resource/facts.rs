@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::System;
+
 /// Facts of a host. All of it comes from the host and is untrusted: numbers are parsed, texts are only compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -25,11 +27,18 @@ pub struct Facts {
     pub disk_free_mb: u64,
     /// Whether the kernel speaks IPv6.
     pub ipv6: bool,
+    /// Whether a run, perhaps one that was cut off, is changing this host right now.
+    pub busy: bool,
     /// Newest run that changed this host (`/var/lib/hactl/generation`), empty when none did.
     pub generation: String,
 }
 
 impl Facts {
+    /// The system, when it is one that roles are made for.
+    pub fn system(&self) -> Option<&'static System> {
+        System::of(&self.os, &self.os_version)
+    }
+
     /// What is assumed before a host was asked, and by `render`: Debian 12 with 2 processors and 4 GiB.
     pub fn assumed() -> Self {
         Facts {
@@ -43,6 +52,7 @@ impl Facts {
             boot_id: String::new(),
             disk_free_mb: 20_000,
             ipv6: true,
+            busy: false,
             generation: String::new(),
         }
     }

@@ -18,6 +18,7 @@ mod program;
 pub mod script;
 mod service;
 mod sysctl;
+mod system;
 mod user;
 
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub use program::Program;
 pub use script::Script;
 pub use service::{OnChange, Service, Stopped};
 pub use sysctl::Sysctl;
+pub use system::{SYSTEMS, System};
 pub use user::{Group, User};
 
 /// One thing a host should have, and who wants it.

@@ -5,6 +5,7 @@
 pub mod app;
 mod base;
 mod builtin;
+mod frappe;
 pub mod health;
 mod mariadb;
 pub mod nginx;
@@ -50,9 +51,10 @@ pub const ROLES: &[Role] = &[
     mariadb::ROLE,
     redis::ROLE,
     supervisor::ROLE,
-    // frappe::ROLE comes here
     wsgi::ROLE,
     nginx::ROLE,
+    // After nginx: its realtime server trusts the certificate that nginx's role makes.
+    frappe::ROLE,
 ];
 
 /// Everything a host should have.
