@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::args::{InventoryArg, LimitArg};
-use super::context::{Context, Ended, Missing, Prepared};
+use super::context::{Context, Ended, Missing, Prepared, keyring};
 use super::hooks;
 use super::run::{Run, looked};
 use super::saved::Saved;
@@ -12,6 +12,8 @@ use super::steps::StepArg;
 use crate::engine::hooks::HookPlan;
 use crate::engine::{Approved, Summary, Survey};
 use crate::error::{Error, Kind, Result};
+use crate::inventory::Inventory;
+use crate::inventory::secrets::{self, Secrets};
 use crate::plan::Plan;
 use crate::report::{DiffMode, Format, plan_text, summary};
 
@@ -57,6 +59,12 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     };
     let prepared = Prepared::new(context, &args.inventory, &limit, Missing::Generate)?;
     let hosts = prepared.hosts.clone();
+    let inventory = std::sync::Arc::clone(&prepared.inventory);
+    // A run over a part leaves hosts or programs with older values.
+    let everything = hosts.len() == inventory.hosts.len()
+        && args.steps.wanted().is_empty()
+        && saved.as_ref().is_none_or(|saved| saved.is_whole());
+    let rotated = (everything && prepared.secrets.is_rotated()).then(|| prepared.secrets.clone());
     context.block_on(async {
         let run = Run::start(context, prepared, "apply", true)?;
         let mut planned = None;
@@ -67,6 +75,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
                     hooks::after(context, &run, planned.as_ref(), &summary).await;
                 }
                 let summary = run.end(summary).await?;
+                if let (0, Some(secrets)) = (summary.exit_code, &rotated) {
+                    forget_previous(&inventory, secrets, context);
+                }
                 if let Some(next) = summary::next("apply", summary.exit_code, &args.inventory.in_command()) {
                     context.hint(&next);
                 }
@@ -85,6 +96,16 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
             }
         }
     })
+}
+
+/// Every host has the new values: the ones before are not needed any more.
+fn forget_previous(inventory: &Inventory, applied: &Secrets, context: &Context) {
+    if let Err(error) = secrets::forget_previous(inventory, &keyring(), applied) {
+        context.warn(&format!(
+            "the rotated secrets were carried through, but their old values are still in the file: {}",
+            error.message
+        ));
+    }
 }
 
 /// A run that would need an answer which nobody can give ends before anything is contacted.

@@ -259,7 +259,7 @@ fn resolve(inventory: &Inventory, missing: Missing) -> Result<Resolved> {
     }
 }
 
-/// The operator's keys for secrets.
+/// The keys of whoever runs this, who is asked for passphrases.
 pub fn keyring() -> Keyring {
     Keyring::from_env(Arc::new(|question| TerminalPrompt.passphrase(question)))
 }

@@ -19,6 +19,7 @@ mod render;
 mod run;
 mod saved;
 mod schema;
+mod secrets;
 mod ssh;
 mod status;
 mod steps;
@@ -63,6 +64,7 @@ enum Verb {
     History(history::Args),
     Exec(exec::Args),
     Ssh(ssh::Args),
+    Secrets(secrets::Args),
     Lab(lab::Args),
     Templates(templates::Args),
     Schema(schema::Args),
@@ -93,6 +95,7 @@ fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
         Verb::History(args) => history::run(&args, context),
         Verb::Exec(args) => exec::run(&args, context),
         Verb::Ssh(args) => ssh::run(&args, context),
+        Verb::Secrets(args) => secrets::run(&args, context),
         Verb::Lab(args) => lab::run(&args, context),
         Verb::Templates(args) => templates::run(&args, context),
         Verb::Schema(args) => schema::run(&args, context),

@@ -126,6 +126,7 @@ fn files(desired: &Desired) -> Vec<Rendered> {
                 let text = serde_json::to_string_pretty(&keys).unwrap_or_default() + "\n";
                 rendered(&json.path, text, !json.secrets.is_empty() || !json.seeds.is_empty())
             }
+            Spec::RedisPassword(redis) => rendered(&redis.file, redis.text().reveal().to_owned(), true),
             _ => continue,
         };
         match files.iter_mut().find(|other| other.path == file.path) {

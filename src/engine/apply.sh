@@ -82,6 +82,8 @@ hold() {
     rm -rf /run/hactl/runs/*
     mkdir -m 700 "$R" && heard || { mark failed; echo "cannot write below /run"; return 4; }
     trap 'rm -rf "$R"' EXIT
+    # A connection that is gone shows when the next mark is written: the data of the steps must not stay then either.
+    trap 'exit 1' PIPE
     printf '%s %s %s\n%s, since %s: %s (run %s)\n' "$$" "$(born $$)" "$RUN" "$1" "$2" "$3" "$RUN" >/run/hactl/.holder~ &&
         mv -f /run/hactl/.holder~ /run/hactl/holder || { mark failed; echo "cannot write below /run"; return 4; }
     _now=
@@ -98,8 +100,12 @@ hold() {
     HELD=$RUN
 }
 
-# recv FILE BYTES: the next part of the payload.
-recv() { head -c "$2" >"$R/$1" || { mark failed; echo "cannot stage the data of the steps below /run"; return 4; }; }
+# recv FILE BYTES: the next part of the payload, for nobody else to read.
+recv() {
+    umask 077
+    head -c "$2" >"$R/$1" || { mark failed; echo "cannot stage the data of the steps below /run"; return 4; }
+    umask 022
+}
 
 # step NUMBER SECONDS ID CHANGES
 step() {

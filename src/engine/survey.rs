@@ -82,7 +82,9 @@ impl Engine {
         let views = topology
             .hosts()
             .filter(|view| names.is_empty() || names.contains(&view.host.name));
-        let answers = join_all(views.map(|view| self.look(view.host))).await;
+        let views: Vec<_> = views.collect();
+        let all = views.len() == topology.hosts().count();
+        let answers = join_all(views.iter().map(|view| self.look(view.host, all))).await;
         let mut survey = Survey {
             plan: self.empty_plan(),
             hosts: Vec::new(),
@@ -120,12 +122,13 @@ impl Engine {
         }
     }
 
-    async fn look(&self, host: &Host) -> Result<(Surveyed, HostPlan), HostFailure> {
+    /// `all`: no host is left out, so that what others might still use can be taken away.
+    async fn look(&self, host: &Host, all: bool) -> Result<(Surveyed, HostPlan), HostFailure> {
         let failed = |error: TransportError| HostFailure::transport(&host.name, &error);
         let started = Instant::now();
         // What to ask hardly depends on the host's facts, so it is worked out while the connection is being made.
         let connecting = self.links.link(host);
-        let (assumed, link) = futures::join!(async { self.desired(host, &Facts::assumed()) }, connecting);
+        let (assumed, link) = futures::join!(async { self.desired(host, &Facts::assumed(), all) }, connecting);
         let assumed = assumed?;
         let mut link = link.map_err(failed)?;
         self.events.send(Event::HostConnected {
@@ -142,7 +145,7 @@ impl Engine {
             self.settle(host, link.as_mut()).await?;
             seen = link.ask(&ask).await.map_err(failed)?;
         }
-        let desired = self.desired(host, &seen.facts)?;
+        let desired = self.desired(host, &seen.facts, all)?;
         // Facts can add questions (another package name on another release), and a diff needs what is there now.
         let mut more = plan::questions(&desired);
         let covered = more.is_covered_by(&ask);
@@ -210,11 +213,17 @@ impl Engine {
         }
     }
 
-    fn desired(&self, host: &Host, facts: &Facts) -> Result<Desired, HostFailure> {
+    fn desired(&self, host: &Host, facts: &Facts, all: bool) -> Result<Desired, HostFailure> {
         let topology = crate::topology::Topology::of(&self.inventory);
         let view = crate::topology::HostView { topology, host };
-        role::desired(view, facts, &self.templates, self.secrets.as_ref())
-            .map_err(|error| HostFailure::plain(&host.name, error))
+        let mut desired = role::desired(view, facts, &self.templates, self.secrets.as_ref())
+            .map_err(|error| HostFailure::plain(&host.name, error))?;
+        if !all {
+            desired
+                .resources
+                .retain(|resource| resource.role != role::passwords::ROLE.name);
+        }
+        Ok(desired)
     }
 
     fn also_ask(&self, host: &Host) -> Ask {

@@ -10,6 +10,7 @@ pub mod health;
 mod mariadb;
 pub mod nginx;
 pub mod overrides;
+pub mod passwords;
 mod redis;
 mod scope;
 mod supervisor;
@@ -55,6 +56,7 @@ pub const ROLES: &[Role] = &[
     nginx::ROLE,
     // After nginx: its realtime server trusts the certificate that nginx's role makes.
     frappe::ROLE,
+    passwords::ROLE,
 ];
 
 /// Everything a host should have.

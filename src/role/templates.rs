@@ -295,7 +295,7 @@ fn fill(rendered: &str, secrets: &dyn SecretStore) -> Result<Text> {
         let value = secrets.secret(name)?;
         match form {
             "url" => out.push_str(&percent_encode(value.reveal())),
-            "redis" => out.push_str(&redis_word(value.reveal())),
+            "redis" => out.push_str(&crate::resource::redis::word(value.reveal())),
             "sh" => out.push_str(&crate::quote::sh(value.reveal())),
             _ => out.push_str(value.reveal()),
         }
@@ -318,20 +318,6 @@ pub fn percent_encode(value: &str) -> String {
         }
         out
     })
-}
-
-/// A word of redis.conf in double quotes.
-fn redis_word(value: &str) -> String {
-    let mut out = String::from("\"");
-    for byte in value.bytes() {
-        match byte {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            0x20..=0x7e => out.push(char::from(byte)),
-            _ => out.push_str(&format!("\\x{byte:02x}")),
-        }
-    }
-    out + "\""
 }
 
 /// Joins lines that hold nothing but a tag or a comment to the line after them, so that they leave no empty line.

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use super::app::{self, Supervised};
-use super::{ROLES, Scope, Templates};
+use super::{ROLES, Scope, Templates, passwords};
 use crate::error::{Error, Kind, Result};
 use crate::inventory::roles::{RoleCommand, RoleFile, RoleProgram, RoleService, UserRole};
 use crate::inventory::{App, Inventory, suggest};
@@ -52,7 +52,10 @@ pub fn order(inventory: &Inventory) -> Result<Vec<Entry<'_>>> {
         let before = waiting.len();
         waiting.retain(|role| {
             let Some((after, _)) = &role.after else {
-                order.push(Entry::User(role));
+                // The end of a rotation comes last of all: what a role of the user's puts into its files is the new value
+                // by then.
+                let end = order.iter().position(|entry| entry.name() == passwords::ROLE.name);
+                order.insert(end.unwrap_or(order.len()), Entry::User(role));
                 return false;
             };
             let Some(at) = order.iter().position(|entry| entry.name() == after) else {

@@ -110,6 +110,8 @@ fn files(scope: &mut Scope, frappe: &Frappe) -> Result<Vec<String>> {
         "timeout": process.http_timeout,
         // Frappe opens its connections for each request; loaded once, its workers share most of their memory.
         "preload": "True",
+        // Frappe reads its configuration for each request.
+        "environment": null,
     });
     let file = scope.file(&format!("{path}/gunicorn.conf.py"), "app/gunicorn.conf.py", &context)?;
     watches.push(file.path.clone());

@@ -65,7 +65,11 @@ fn program(frappe: &Frappe, name: &str, command: Vec<String>, priority: u32) -> 
 
 fn web(frappe: &Frappe) -> Supervised {
     let config = format!("{}/gunicorn.conf.py", frappe.path);
-    program(frappe, "web", run(frappe, &["gunicorn", "-c", &config]), 100)
+    Supervised {
+        // New workers connect as it says by then; nobody waits for a restart when a password is rotated.
+        reloads: vec![format!("{}/sites/common_site_config.json", frappe.path)],
+        ..program(frappe, "web", run(frappe, &["gunicorn", "-c", &config]), 100)
+    }
 }
 
 /// It asks the site at its public name who a user is, so it must trust the site's certificate.
