@@ -108,6 +108,18 @@ pub fn checks(view: &HostView) -> Vec<Check> {
             add(format!("certificate {name}"), Kind::Certificate(path.clone()));
         }
     }
+    for role in inventory
+        .roles
+        .values()
+        .filter(|role| role.hosts.contains(&view.host.name))
+    {
+        for service in &role.services {
+            add(service.unit.clone(), Kind::Unit(service.unit.clone()));
+        }
+        if !role.programs.is_empty() {
+            add(format!("programs {}", role.name), Kind::Programs(role.name.clone()));
+        }
+    }
     add("disk".into(), Kind::Disk(disk));
     checks
 }
