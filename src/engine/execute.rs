@@ -103,7 +103,9 @@ impl Engine {
             last: first + steps.len() == work.plan.steps.len(),
             steps: &steps,
         };
-        let mut narrator = Narrator::new(&self.events, &name, &steps, first, work.plan.steps.len());
+        let secrets = work.host.secrets.clone();
+        let mut narrator = Narrator::new(&self.events, &name, &steps, first, work.plan.steps.len())
+            .masking(&secrets);
         let stopper = work.host.link.stopper(&self.run);
         let mut interrupt = self.interrupt.clone();
         let mut tell = |progress: Progress| narrator.take(progress);

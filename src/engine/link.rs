@@ -14,11 +14,15 @@ use crate::plan::Step;
 use crate::resource::probe::{self, Section};
 use crate::resource::{Ask, Observed};
 use crate::secret::Secret;
-use crate::transport::wire::{Aside, Elevation, Piece, Session};
+use crate::transport::wire::{Aside, Elevation, Limits, Piece, Session};
 use crate::transport::{Connect, TransportError};
 
-/// Longest silence of a host that answers a probe.
-const PROBE_PATIENCE: Duration = Duration::from_secs(60);
+/// What a host may take to answer a probe, and how much: a diff fetches at most 256 KiB of each file.
+const PROBE: Limits = Limits {
+    silence: Duration::from_secs(60),
+    total: Some(Duration::from_secs(300)),
+    bytes: 32 << 20,
+};
 
 /// Steps to carry out on one host, one round trip.
 #[derive(Debug, Clone)]
@@ -160,7 +164,7 @@ impl Link for ShellLink {
             }
         };
         self.session
-            .run(&probe::script(ask), &[], PROBE_PATIENCE, &mut collect)
+            .run(&probe::script(ask), &[], PROBE, &mut collect)
             .await?;
         Ok(probe::read(ask, &sections))
     }
@@ -172,14 +176,14 @@ impl Link for ShellLink {
     ) -> Result<Verdict, TransportError> {
         self.holds = true;
         let request = request::write(&order);
-        let mut reading = request::Reading::new(progress);
+        let mut reading = request::Reading::new(progress, order.steps.len());
         let status = self
             .session
-            .run(&request.script, &request.payload, request.patience, &mut |piece| {
+            .run(&request.script, &request.payload, request.limits, &mut |piece| {
                 reading.take(piece)
             })
             .await?;
-        Ok(reading.verdict(status))
+        reading.verdict(status)
     }
 
     fn stopper(&self, run: &str) -> Box<dyn Stopper> {

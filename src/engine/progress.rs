@@ -10,11 +10,14 @@ use crate::plan::Step;
 use crate::quote::terminal;
 use crate::resource::Spec;
 use crate::resource::script::{MOVED, SAME};
+use crate::secret::Secret;
 
 /// Longest line passed on, characters.
 const LINE_LIMIT: usize = 500;
 /// Lines kept to explain a failure.
 const TAIL: usize = 40;
+/// Lines of one order that are passed on; a host that prints without end must not fill this machine's journal.
+const LINES: usize = 50_000;
 
 /// What came of an order.
 #[derive(Debug, Default, Clone, Copy)]
@@ -41,6 +44,9 @@ pub struct Narrator<'a> {
     running: Option<(usize, Instant)>,
     partial: Vec<u8>,
     tail: VecDeque<String>,
+    /// Lines passed on.
+    lines: usize,
+    secrets: &'a [Secret],
     counts: Counts,
 }
 
@@ -56,8 +62,17 @@ impl<'a> Narrator<'a> {
             running: None,
             partial: Vec::new(),
             tail: VecDeque::new(),
+            lines: 0,
+            secrets: &[],
             counts: Counts::default(),
         }
+    }
+
+    /// Values that a host was given and may print, by mistake or malice: they are masked.
+    #[must_use]
+    pub fn masking(mut self, secrets: &'a [Secret]) -> Self {
+        self.secrets = secrets;
+        self
     }
 
     /// Takes what the host reports. Indices come from the host and may be lies.
@@ -82,14 +97,14 @@ impl<'a> Narrator<'a> {
                 });
             }
             Progress::Output(bytes) => {
-                self.partial.extend_from_slice(&bytes);
-                while let Some(end) = self.partial.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
-                    let line: Vec<u8> = self.partial.drain(..=end).collect();
-                    self.line(&line[..end]);
-                }
-                if self.partial.len() > 4 * LINE_LIMIT {
-                    let line = std::mem::take(&mut self.partial);
-                    self.line(&line);
+                let mut pieces = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).peekable();
+                while let Some(piece) = pieces.next() {
+                    let ended = pieces.peek().is_some();
+                    self.partial.extend_from_slice(piece);
+                    if ended || self.partial.len() > 4 * LINE_LIMIT {
+                        let line = std::mem::take(&mut self.partial);
+                        self.line(&line);
+                    }
                 }
             }
             Progress::Ended(index, status) => {
@@ -111,10 +126,8 @@ impl<'a> Narrator<'a> {
 
     fn line(&mut self, line: &[u8]) {
         let Some((index, _)) = self.running else { return };
-        let line: String = terminal(&String::from_utf8_lossy(line))
-            .chars()
-            .take(LINE_LIMIT)
-            .collect();
+        let line = crate::secret::masked(&String::from_utf8_lossy(line), self.secrets);
+        let mut line: String = terminal(&line).chars().take(LINE_LIMIT).collect();
         if line.trim().is_empty() {
             return;
         }
@@ -122,6 +135,12 @@ impl<'a> Narrator<'a> {
             self.tail.pop_front();
         }
         self.tail.push_back(line.clone());
+        self.lines += 1;
+        match self.lines {
+            ..LINES => {}
+            LINES => line = "(the host prints more than is shown)".into(),
+            _ => return,
+        }
         self.events.send(Event::StepOutput {
             host: self.host.into(),
             step: self.steps[index].id.clone(),

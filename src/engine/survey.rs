@@ -1,5 +1,7 @@
 //! Connect to the hosts, ask each one what it has, make the plan. Changes nothing.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use futures::future::join_all;
@@ -11,6 +13,7 @@ use crate::inventory::Host;
 use crate::plan::{self, Desired, HostPlan, Plan};
 use crate::resource::{Ask, Facts, Observed};
 use crate::role;
+use crate::secret::{Secret, SecretStore};
 use crate::transport::{Stage, TransportError};
 
 /// What hosts answered, with their connections still open.
@@ -31,6 +34,8 @@ pub struct Surveyed {
     pub seen: Observed,
     /// What it should have.
     pub desired: Desired,
+    /// Values of the secrets that went into it: what this host could print.
+    pub secrets: Vec<Secret>,
     /// The open connection.
     pub link: Box<dyn Link>,
 }
@@ -125,7 +130,7 @@ impl Engine {
         // What to ask hardly depends on the host's facts, so it is worked out while the connection is being made.
         let connecting = self.links.link(host);
         let (assumed, link) = futures::join!(async { self.desired(host, &Facts::assumed()) }, connecting);
-        let assumed = assumed?;
+        let (assumed, _) = assumed?;
         let mut link = link.map_err(failed)?;
         self.events.send(Event::HostConnected {
             host: host.name.clone(),
@@ -136,7 +141,7 @@ impl Engine {
         let mut ask = plan::questions(&assumed);
         ask.extend(&self.also_ask(host));
         let mut seen = link.ask(&ask).await.map_err(failed)?;
-        let desired = self.desired(host, &seen.facts)?;
+        let (desired, secrets) = self.desired(host, &seen.facts)?;
         // Facts can add questions (another package name on another release), and a diff needs what is there now.
         let mut more = plan::questions(&desired);
         let covered = more.is_covered_by(&ask);
@@ -160,17 +165,25 @@ impl Engine {
                 name: host.name.clone(),
                 seen,
                 desired,
+                secrets,
                 link,
             },
             plan,
         ))
     }
 
-    fn desired(&self, host: &Host, facts: &Facts) -> Result<Desired, HostFailure> {
+    /// What the host should have, and the secrets in it.
+    fn desired(&self, host: &Host, facts: &Facts) -> Result<(Desired, Vec<Secret>), HostFailure> {
         let topology = crate::topology::Topology::of(&self.inventory);
         let view = crate::topology::HostView { topology, host };
-        role::desired(view, facts, &self.templates, self.secrets.as_ref())
-            .map_err(|error| HostFailure::plain(&host.name, error))
+        let secrets = Noted {
+            store: self.secrets.as_ref(),
+            given: Mutex::default(),
+        };
+        let desired = role::desired(view, facts, &self.templates, &secrets)
+            .map_err(|error| HostFailure::plain(&host.name, error))?;
+        let given = secrets.given.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Ok((desired, given.into_values().collect()))
     }
 
     fn also_ask(&self, host: &Host) -> Ask {
@@ -178,6 +191,21 @@ impl Engine {
             .as_ref()
             .map(|questions| questions(host))
             .unwrap_or_default()
+    }
+}
+
+/// Notes which secrets are asked for.
+struct Noted<'a> {
+    store: &'a (dyn SecretStore + Send + Sync),
+    given: Mutex<BTreeMap<String, Secret>>,
+}
+
+impl SecretStore for Noted<'_> {
+    fn secret(&self, name: &str) -> crate::error::Result<Secret> {
+        let secret = self.store.secret(name)?;
+        let mut given = self.given.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        given.insert(name.to_owned(), secret.clone());
+        Ok(secret)
     }
 }
 

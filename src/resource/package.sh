@@ -4,10 +4,11 @@ export DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none NEEDRESTART_
 POLICY=/usr/sbin/policy-rc.d
 allow_starts() { if grep -q '^# hactl$' "$POLICY" 2>/dev/null; then rm -f "$POLICY"; fi; }
 
+# Pattern-Only: a name that no package has would be taken for a regular expression, and everything that matches installed.
 apt() {
     apt-get -q -y -o DPkg::Lock::Timeout=240 -o Acquire::Retries=3 -o Acquire::http::Timeout=30 \
         -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o APT::Install-Recommends=false \
-        -o Dpkg::Use-Pty=0 "$@"
+        -o Dpkg::Use-Pty=0 -o APT::Cmd::Pattern-Only=true "$@"
 }
 
 lists_are_old() {

@@ -82,7 +82,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
     };
     let maxmemory_mb = redis.cache_maxmemory_mb.unwrap_or_else(|| cache_mb(scope.facts));
     for instance in instances(redis) {
-        printable(scope.secret(instance.password)?.reveal(), instance.password)?;
+        one_line(scope.secret(instance.password)?.reveal(), instance.password)?;
         let dir = format!("/var/lib/redis/{}", instance.name);
         scope.directory(&dir, "redis", "redis", 0o750);
         let context = json!({
@@ -113,12 +113,13 @@ fn cache_mb(facts: &Facts) -> u64 {
     (facts.memory_mb / 20).max(50)
 }
 
-/// Other bytes would have to be escaped in one way for Redis, in another for the environment of its client.
-fn printable(password: &str, name: &str) -> Result<()> {
-    if !password.is_empty() && password.bytes().all(|byte| byte.is_ascii_graphic()) {
+/// Control characters would have to be escaped in one way for Redis, in another for the environment of its client.
+fn one_line(password: &str, name: &str) -> Result<()> {
+    if !password.is_empty() && !password.chars().any(char::is_control) {
         return Ok(());
     }
-    Err(Error::usage(format!(
-        "secret {name}: a password of Redis must be of printable ASCII characters without blanks"
-    )))
+    let error = Error::usage(format!(
+        "secret {name}: a password of Redis must be a line without control characters"
+    ));
+    Err(error.hint(format!("set another one: hactl secrets set {name}")))
 }

@@ -248,15 +248,15 @@ pub fn percent_encode(value: &str) -> String {
     })
 }
 
-/// A word of redis.conf in double quotes.
+/// A word of redis.conf in double quotes. Bytes beyond ASCII stand for themselves there; the health check reads the word
+/// back with nothing but backslashes to undo.
 fn redis_word(value: &str) -> String {
     let mut out = String::from("\"");
-    for byte in value.bytes() {
-        match byte {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            0x20..=0x7e => out.push(char::from(byte)),
-            _ => out.push_str(&format!("\\x{byte:02x}")),
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => c.to_string().bytes().for_each(|byte| out.push_str(&format!("\\x{byte:02x}"))),
+            c => out.push(c),
         }
     }
     out + "\""

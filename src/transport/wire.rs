@@ -19,8 +19,38 @@ use crate::secret::Secret;
 /// What runs on the host; see the module's text.
 const BOOTSTRAP: &str = include_str!("bootstrap.sh");
 
-/// Most bytes one request may answer.
-const ANSWER_LIMIT: usize = 64 << 20;
+/// Longest line of a mark, and of the greeting.
+const LINE_LIMIT: usize = 4096;
+/// What a mark counts for beside its bytes: whoever reads an answer keeps something for each.
+const MARK_COST: usize = 1024;
+/// Most bytes that a login shell may print before ours speaks.
+const CHATTER_LIMIT: usize = 1 << 20;
+/// How much of that is kept, to explain a shell that never speaks.
+const EARLY_LIMIT: usize = 4096;
+/// How long a far side may take to accept a session, and to let go of one.
+const SETTLE: Duration = Duration::from_secs(30);
+
+/// How long and how much a far side may answer. It may lie, so everything has an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest silence.
+    pub silence: Duration,
+    /// From the request to the end of its answer; `None` when somebody else keeps the time.
+    pub total: Option<Duration>,
+    /// Bytes, with 1 KiB for each mark.
+    pub bytes: usize,
+}
+
+impl From<Duration> for Limits {
+    /// A silence, and 64 MiB.
+    fn from(silence: Duration) -> Self {
+        Limits {
+            silence,
+            total: None,
+            bytes: 64 << 20,
+        }
+    }
+}
 
 /// A piece of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,14 +113,21 @@ impl Session {
         name: &str,
         elevation: Elevation,
     ) -> Result<Session, TransportError> {
-        let mut pipe = connection.open(&elevation.wrap(BOOTSTRAP)).await?;
-        if let Some(password) = &elevation.password {
-            let line = zeroize::Zeroizing::new(format!("{}\n", password.reveal()));
-            pipe.stdin
-                .write_all(line.as_bytes())
-                .await
-                .map_err(|error| lost(name, &error))?;
-        }
+        let start = async {
+            let mut pipe = connection.open(&elevation.wrap(BOOTSTRAP)).await?;
+            if let Some(password) = &elevation.password {
+                let line = zeroize::Zeroizing::new(format!("{}\n", password.reveal()));
+                pipe.stdin
+                    .write_all(line.as_bytes())
+                    .await
+                    .map_err(|error| lost(name, &error))?;
+            }
+            Ok(pipe)
+        };
+        let mut pipe = tokio::time::timeout(SETTLE, start).await.unwrap_or_else(|_| {
+            let message = format!("{name}: the host is connected but starts no session in {} s", SETTLE.as_secs());
+            Err(TransportError::connect(message).hint(format!("look at the host: hactl ssh {name}")))
+        })?;
         let early = Arc::new(Mutex::new(Vec::new()));
         let mut stderr = std::mem::replace(&mut pipe.stderr, Box::pin(tokio::io::empty()));
         let sink = Arc::clone(&early);
@@ -98,7 +135,7 @@ impl Session {
             let mut chunk = [0; 1024];
             while let Ok(n @ 1..) = stderr.read(&mut chunk).await {
                 if let Ok(mut sink) = sink.lock()
-                    && sink.len() < 4096
+                    && sink.len() < EARLY_LIMIT
                 {
                     sink.extend_from_slice(&chunk[..n]);
                 }
@@ -137,17 +174,18 @@ impl Session {
     }
 
     /// Runs `script`, whose standard input is `payload`; pieces of the answer go to `sink` as they come. Gives the script's
-    /// status. When nothing at all arrives for `patience`, the session is given up.
+    /// status. Beyond its limits the session is given up; a plain [`Duration`] is the longest silence.
     ///
     /// # Errors
-    /// Connection lost, framing broken, answer too large, silence. After an error the session is unusable.
+    /// Connection lost, framing broken, answer too large or too slow, silence. After an error the session is unusable.
     pub async fn run(
         &mut self,
         script: &str,
         payload: &[u8],
-        patience: Duration,
+        limits: impl Into<Limits>,
         sink: &mut (dyn FnMut(Piece) + Send),
     ) -> Result<i32, TransportError> {
+        let limits = limits.into();
         if self.broken {
             return Err(TransportError::lost(format!("{}: the session is closed", self.name)));
         }
@@ -172,11 +210,20 @@ impl Session {
         let mut write = std::pin::pin!(write);
         let mut written = false;
         let mut answer = Answer {
-            token: &token,
+            prefix: format!("\n\x1e{token} ").into_bytes(),
             greeted,
+            early: &self.early,
             sink,
-            total: 0,
+            chatter: 0,
+            left: limits.bytes,
         };
+        let late = async {
+            match limits.total {
+                Some(total) => tokio::time::sleep(total).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut late = std::pin::pin!(late);
         let mut chunk = vec![0; 64 * 1024];
         loop {
             if let Some(status) = answer.take(buffer).map_err(|error| error.named(name))? {
@@ -193,8 +240,13 @@ impl Session {
                     Ok(0) | Err(_) => return Err(self.ended().await),
                     Ok(n) => buffer.extend_from_slice(&chunk[..n]),
                 },
-                () = tokio::time::sleep(patience) => {
-                    return Err(TransportError::lost(format!("{name}: no answer for {} s", patience.as_secs()))
+                () = tokio::time::sleep(limits.silence) => {
+                    return Err(TransportError::lost(format!("{name}: no answer for {} s", limits.silence.as_secs()))
+                        .hint(format!("look at the host: hactl ssh {name}")));
+                }
+                () = &mut late => {
+                    let total = limits.total.unwrap_or_default().as_secs();
+                    return Err(TransportError::lost(format!("{name}: the answer has not ended after {total} s"))
                         .hint(format!("look at the host: hactl ssh {name}")));
                 }
             }
@@ -208,6 +260,7 @@ impl Session {
             .unwrap_or(Exit::Lost);
         let mut said = self.early.lock().map(|early| early.clone()).unwrap_or_default();
         said.extend_from_slice(&self.buffer);
+        said.truncate(2 * EARLY_LIMIT);
         let said = terminal(String::from_utf8_lossy(&said).trim());
         let name = &self.name;
         if self.greeted {
@@ -233,13 +286,17 @@ impl Session {
     /// Ends the shell and the connection. `settled`: waits (bounded) until the shell is really gone, and with it the lock
     /// that it holds.
     pub async fn close(mut self, settled: bool) {
-        let _ = self.pipe.stdin.shutdown().await;
-        // For a pipe to a local process only dropping it is end of file.
-        drop(std::mem::replace(&mut self.pipe.stdin, Box::pin(tokio::io::sink())));
-        if settled {
-            let _ = tokio::time::timeout(Duration::from_secs(5), &mut self.pipe.exit).await;
-        }
-        self.connection.close().await;
+        let Session { pipe, connection, .. } = &mut self;
+        let work = async {
+            let _ = pipe.stdin.shutdown().await;
+            // For a pipe to a local process only dropping it is end of file.
+            drop(std::mem::replace(&mut pipe.stdin, Box::pin(tokio::io::sink())));
+            if settled {
+                let _ = tokio::time::timeout(Duration::from_secs(5), &mut pipe.exit).await;
+            }
+            connection.close().await;
+        };
+        let _ = tokio::time::timeout(SETTLE, work).await;
     }
 }
 
@@ -284,10 +341,15 @@ impl Aside {
 
 /// The reading side of one request.
 struct Answer<'a> {
-    token: &'a str,
+    /// What a mark begins with.
+    prefix: Vec<u8>,
     greeted: &'a mut bool,
+    early: &'a Mutex<Vec<u8>>,
     sink: &'a mut (dyn FnMut(Piece) + Send),
-    total: usize,
+    /// Bytes that came before the greeting.
+    chatter: usize,
+    /// Bytes that may still come.
+    left: usize,
 }
 
 impl Answer<'_> {
@@ -296,78 +358,97 @@ impl Answer<'_> {
         if !*self.greeted && !self.greeting(buffer)? {
             return Ok(None);
         }
-        let prefix = format!("\n\x1e{} ", self.token).into_bytes();
         loop {
-            let Some(start) = find(buffer, &prefix) else {
+            let Some(start) = find(buffer, &self.prefix) else {
                 // Everything but a possible beginning of a mark can go on its way.
-                let keep = (1..prefix.len())
-                    .rev()
-                    .find(|n| buffer.ends_with(&prefix[..*n]))
-                    .unwrap_or(0);
-                let ready = buffer.len() - keep;
+                let ready = buffer.len() - begins(buffer, &self.prefix);
                 self.data(buffer.drain(..ready).collect())?;
                 return Ok(None);
             };
-            let body = start + prefix.len();
-            let Some(length) = buffer[body..].iter().position(|byte| *byte == b'\n') else {
-                if buffer.len() - body > 64 * 1024 {
-                    return Err(TransportError::protocol("the far side does not end a line"));
-                }
+            self.data(buffer.drain(..start).collect())?;
+            let body = self.prefix.len();
+            let Some(length) = line(&buffer[body..])? else {
                 return Ok(None);
             };
             let words = String::from_utf8_lossy(&buffer[body..body + length]);
             let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
-            let data: Vec<u8> = buffer.drain(..body + length + 1).take(start).collect();
-            self.data(data)?;
-            match words.first().map(String::as_str) {
-                Some("done") => {
-                    let status = words.get(1).and_then(|word| word.parse().ok());
-                    return status
-                        .map(Some)
-                        .ok_or_else(|| TransportError::protocol("the far side gave no status"));
-                }
-                _ => (self.sink)(Piece::Mark(words)),
+            buffer.drain(..body + length + 1);
+            if words.first().is_some_and(|word| word == "done") {
+                let status = words.get(1).and_then(|word| word.parse().ok());
+                return status
+                    .map(Some)
+                    .ok_or_else(|| TransportError::protocol("the far side gave no status"));
             }
+            self.count(length + MARK_COST)?;
+            (self.sink)(Piece::Mark(words));
         }
     }
 
     /// Skips what a login shell printed before hactl's shell spoke; false when it has not yet.
     fn greeting(&mut self, buffer: &mut Vec<u8>) -> Result<bool, TransportError> {
         const HELLO: &[u8] = b"\x1ehactl ";
-        if buffer.len() > 1 << 20 {
+        let found = find(buffer, HELLO);
+        let chatter = found.unwrap_or_else(|| buffer.len() - begins(buffer, HELLO));
+        let mut kept = self.early.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let room = EARLY_LIMIT.saturating_sub(kept.len());
+        kept.extend(buffer.drain(..chatter).take(room));
+        drop(kept);
+        self.chatter += chatter;
+        if self.chatter > CHATTER_LIMIT {
             return Err(TransportError::protocol("the login shell prints without end")
                 .hint("look at what the user's shell start-up files print"));
         }
-        let Some(start) = find(buffer, HELLO) else {
+        if found.is_none() {
+            return Ok(false);
+        }
+        let Some(length) = line(&buffer[HELLO.len()..])? else {
             return Ok(false);
         };
-        let Some(length) = buffer[start..].iter().position(|byte| *byte == b'\n') else {
-            return Ok(false);
-        };
-        let uid = String::from_utf8_lossy(&buffer[start + HELLO.len()..start + length])
+        let uid = String::from_utf8_lossy(&buffer[HELLO.len()..HELLO.len() + length])
             .trim()
             .to_owned();
-        buffer.drain(..=start + length);
+        buffer.drain(..=HELLO.len() + length);
         if uid != "0" {
-            return Err(
-                TransportError::connect(format!("the session is not root's (uid {})", terminal(&uid)))
-                    .hint("set `ssh: { become: sudo }` in the inventory, or log in as root"),
-            );
+            let uid: String = terminal(&uid).chars().take(20).collect();
+            return Err(TransportError::connect(format!("the session is not root's (uid {uid})"))
+                .hint("set `ssh: { become: sudo }` in the inventory, or log in as root"));
         }
         *self.greeted = true;
         Ok(true)
     }
 
     fn data(&mut self, data: Vec<u8>) -> Result<(), TransportError> {
-        self.total += data.len();
-        if self.total > ANSWER_LIMIT {
-            return Err(TransportError::protocol("the answer is larger than 64 MiB"));
-        }
+        self.count(data.len())?;
         if !data.is_empty() {
             (self.sink)(Piece::Data(data));
         }
         Ok(())
     }
+
+    fn count(&mut self, bytes: usize) -> Result<(), TransportError> {
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| {
+            TransportError::protocol("the host answers more than any honest answer could be")
+                .hint("look at what runs on the host before trusting it")
+        })?;
+        Ok(())
+    }
+}
+
+/// Length of the first line, without its end; `None` when that has not come yet.
+fn line(bytes: &[u8]) -> Result<Option<usize>, TransportError> {
+    let end = bytes.iter().take(LINE_LIMIT).position(|byte| *byte == b'\n');
+    if end.is_none() && bytes.len() >= LINE_LIMIT {
+        return Err(TransportError::protocol("the far side does not end a line"));
+    }
+    Ok(end)
+}
+
+/// How many bytes at the end of `buffer` may be the beginning of `word`.
+fn begins(buffer: &[u8], word: &[u8]) -> usize {
+    (1..word.len())
+        .rev()
+        .find(|n| buffer.ends_with(&word[..*n]))
+        .unwrap_or(0)
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
@@ -381,11 +462,14 @@ mod tests {
     fn feed(chunks: &[&[u8]]) -> (Vec<Piece>, Option<i32>) {
         let (mut pieces, mut greeted, mut buffer, mut status) = (Vec::new(), false, Vec::new(), None);
         let mut sink = |piece| pieces.push(piece);
+        let early = Mutex::new(Vec::new());
         let mut answer = Answer {
-            token: "t0",
+            prefix: b"\n\x1et0 ".to_vec(),
             greeted: &mut greeted,
+            early: &early,
             sink: &mut sink,
-            total: 0,
+            chatter: 0,
+            left: 1 << 20,
         };
         for chunk in chunks {
             buffer.extend_from_slice(chunk);

@@ -23,6 +23,24 @@ const OWN_ENV: [&str; 7] = [
     "REDIS_QUEUE_URL",
 ];
 
+/// Variables that the shell which starts the app keeps for itself: what is set here would not reach the app, or end the
+/// shell. `RELEASE` is the wrapper's.
+const SHELL_ENV: [&str; 13] = [
+    "BASHOPTS",
+    "BASH_VERSINFO",
+    "EUID",
+    "IFS",
+    "LINENO",
+    "OLDPWD",
+    "OPTIND",
+    "PPID",
+    "PWD",
+    "RELEASE",
+    "SHELLOPTS",
+    "UID",
+    "_",
+];
+
 /// The application.
 pub fn build(check: &mut Check, raw: &At<RawApp>) -> App {
     check.missing(raw, "app", INVENTORY, Span::default());
@@ -255,6 +273,9 @@ fn env(check: &mut Check, raw: &RawWsgi) -> BTreeMap<String, String> {
         }
         if OWN_ENV.contains(&name.as_str()) {
             check.refuse(name, "is set by hactl itself, from the live topology", span);
+        }
+        if SHELL_ENV.contains(&name.as_str()) {
+            check.refuse(name, "is kept by the shell that starts the app", span);
         }
         env.insert(name.clone(), value.value.clone().unwrap_or_default());
     }
