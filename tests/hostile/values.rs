@@ -33,8 +33,8 @@ impl Values {
         }
     }
 
-    /// So many values: half of them from the list, in turn, the others composed.
-    pub fn some(&mut self, count: usize) -> Vec<String> {
+    /// So many values: a third of them from the list, in turn, a third composed, and a third made of what is taken here.
+    pub fn some(&mut self, count: usize, taken: &str) -> Vec<String> {
         let composed = prop::collection::vec(
             prop_oneof![
                 4 => prop::sample::select(FRAGMENTS).prop_map(str::to_owned),
@@ -44,15 +44,20 @@ impl Values {
             ],
             1..6,
         );
-        let make = |n: usize| match n % 2 {
+        let make = |n: usize| match n % 3 {
             0 => {
                 self.next += 1;
                 FRAGMENTS[self.next % FRAGMENTS.len()].to_owned()
             }
+            1 => {
+                self.next += 1;
+                format!("{taken}{}", FRAGMENTS[self.next % FRAGMENTS.len()])
+            }
             _ => composed.new_tree(&mut self.runner).expect("a value").current().concat(),
         };
         let mut values: Vec<String> = (0..count).map(make).collect();
-        values.push("x".repeat(70_000));
+        values.push("x".repeat(60_000));
+        values.push("x".repeat(200_000));
         values.push(format!("{}\nskip-grant-tables", "y".repeat(4090)));
         values.push(format!("{}skip-grant-tables", "y".repeat(4085)));
         values
