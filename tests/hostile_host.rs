@@ -6,7 +6,7 @@ mod common;
 mod liar;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use hactl::engine::link::ShellLinks;
@@ -28,6 +28,8 @@ app: { kind: wsgi, url: https://git.example.com/guestbook, ref: v1, module: 'gue
 sites: [ { name: erp.example.com } ]
 ";
 
+static TEMPLATES: LazyLock<Arc<Templates>> = LazyLock::new(|| Arc::new(Templates::load(None).unwrap()));
+
 /// Bytes that a terminal would act on, and what is not even text.
 const NASTY: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}evil\u{2066}\u{200e}\r\u{8}\u{feff}";
 
@@ -37,7 +39,7 @@ fn engine(host: &Liar) -> (Engine, mpsc::UnboundedReceiver<Event>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let engine = Engine {
         inventory: Arc::new(loaded.inventory),
-        templates: Arc::new(Templates::load(None).unwrap()),
+        templates: TEMPLATES.clone(),
         secrets: Arc::new(secrets.secrets),
         links: Arc::new(ShellLinks {
             connect: Arc::new(host.clone()),
@@ -189,7 +191,7 @@ fn steps_that_make_no_sense_are_no_success() {
             let begun = run.events.iter().filter(|event| matches!(event, Event::StepStarted { .. })).count();
             let ended = run.events.iter().filter(|event| matches!(event, Event::StepFinished { .. })).count();
             assert!(begun <= 2 && ended <= begun, "{marks:?} {status}: {begun} began, {ended} ended");
-            assert!(summary.changed <= ended && summary.hosts.len() == 1, "{marks:?} {status}: {summary:?}");
+            assert!((summary.changed == 0 || ended > 0) && summary.hosts.len() == 1, "{marks:?} {status}: {summary:?}");
         }
     }
 }
@@ -200,7 +202,7 @@ fn a_host_that_closes_anywhere_is_no_success() {
     let lines = vec![words("begin 0"), Line::text("hello\n"), words("end 0 0"), words("begin 1")];
     let mut closed = 0;
     for request in 0..2 {
-        for at in 0..400 {
+        for at in 0..180 {
             let mut host = orders(lines.clone(), "0");
             host.closes_at(request, at);
             let run = run(&host);
@@ -209,7 +211,7 @@ fn a_host_that_closes_anywhere_is_no_success() {
             closed += usize::from(run.summary.is_none() || run.events.iter().any(|e| matches!(e, Event::StepFinished { outcome: StepOutcome::Unknown, .. })));
         }
     }
-    assert!(closed > 200, "{closed}");
+    assert!(closed > 150, "{closed}");
 }
 
 #[test]
@@ -224,9 +226,9 @@ fn without_end_ends() {
         ])
     };
     let endless = [
-        Line::text("x"),
-        Line::text("\n"),
-        Line::text("\n\u{1e}"),
+        Line::text(&"x".repeat(50_000)),
+        Line::text(&"\n\u{1e}".repeat(30_000)),
+        Line::text(&"x\n".repeat(30_000)),
         Line::Bytes(vec![0xff; 60_000]),
         Line::Bytes(vec![b'\n'; 60_000]),
         words("facts"),

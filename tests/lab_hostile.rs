@@ -60,7 +60,7 @@ fn inventory(plain: &str, shift: usize) -> String {
     });
     let mut out = head.to_owned();
     writeln!(out, "app: {app}").expect("text");
-    let settings = json!({ "settings": { "report_user": value(11), "report_password": value(5), "wsrep_notify_cmd": value(9), "report_host": value(13) } });
+    let settings = json!({ "settings": { "init_slave": value(11), "wsrep_sst_donor": value(5), "wsrep_notify_cmd": value(9), "report_host": value(13) } });
     writeln!(out, "mariadb: {settings}").expect("text");
     writeln!(out, "system: {}", json!({ "sysctl": { "kernel.hactl_a": value(15).trim(), "kernel.hactl_b": "x; touch /canary" } })).expect("text");
     out.push_str("sites:\n  - { name: erp.example.com, admin_password: !secret 'env:HOME' }\n");
@@ -115,9 +115,10 @@ fn read_back(stack: &Stack, shift: usize, password: &str) {
         assert_eq!(argument("migrated"), [value(3)], "the migration runs once for a release");
     }
     // MariaDB: its variables, and its accounts through the password.
-    for (name, at) in [("report_user", 11), ("report_password", 5), ("wsrep_notify_cmd", 9), ("report_host", 13)] {
+    for (name, at) in [("init_slave", 11), ("wsrep_sst_donor", 5), ("wsrep_notify_cmd", 9), ("report_host", 13)] {
         let read = text(stack, &format!("mariadb --no-defaults -Nre 'SELECT @@global.{name}'"));
-        assert_eq!(read.trim_end_matches('\n'), value(at), "{name}");
+        let config = text(stack, "grep -A9 settings /etc/mysql/mariadb.conf.d/60-hactl.cnf");
+        assert_eq!(read.trim_end_matches('\n'), value(at), "{name}: {config}");
     }
     let database = text(
         stack,

@@ -12,6 +12,7 @@ use super::survey::{Surveyed, millis};
 use super::{Engine, Event, HostSummary, Summary, Survey};
 use crate::error::Kind;
 use crate::plan::{HostPlan, Plan, Step};
+use crate::secret::masked;
 
 /// A plan that somebody agreed to. Without one nothing can be changed.
 #[derive(Debug)]
@@ -136,6 +137,7 @@ impl Engine {
             Some(Ok(Verdict::StepFailed)) => Some(Kind::HostFailed),
             Some(Ok(Verdict::Stopped)) | None => Some(Kind::Interrupted),
             Some(Ok(Verdict::Locked(holder))) => {
+                let holder = masked(&holder, &secrets);
                 let message = format!("{name} is locked by another run: {holder}");
                 self.fail(
                     &name,
@@ -145,12 +147,13 @@ impl Engine {
                 )
             }
             Some(Ok(Verdict::Moved(why))) => {
+                let why = masked(&why, &secrets);
                 self.fail(&name, Kind::Refused, format!("{name}: {why}"), "look again: hactl plan")
             }
             Some(Ok(Verdict::Failed(why))) => self.fail(
                 &name,
                 Kind::HostFailed,
-                format!("{name}: {why}"),
+                format!("{name}: {}", masked(&why, &secrets)),
                 "free space on the host, then run hactl apply again",
             ),
             Some(Err(error)) => {

@@ -43,7 +43,8 @@ pub struct Narrator<'a> {
     of: usize,
     running: Option<(usize, Instant)>,
     partial: Vec<u8>,
-    tail: VecDeque<String>,
+    /// As they came.
+    tail: VecDeque<Vec<u8>>,
     /// Lines passed on.
     lines: usize,
     secrets: &'a [Secret],
@@ -126,26 +127,30 @@ impl<'a> Narrator<'a> {
 
     fn line(&mut self, line: &[u8]) {
         let Some((index, _)) = self.running else { return };
-        let line = crate::secret::masked(&String::from_utf8_lossy(line), self.secrets);
-        let mut line: String = terminal(&line).chars().take(LINE_LIMIT).collect();
-        if line.trim().is_empty() {
+        if line.trim_ascii().is_empty() {
             return;
         }
         if self.tail.len() == TAIL {
             self.tail.pop_front();
         }
-        self.tail.push_back(line.clone());
+        self.tail.push_back(line[..line.len().min(4 * LINE_LIMIT)].to_vec());
         self.lines += 1;
-        match self.lines {
-            ..LINES => {}
-            LINES => line = "(the host prints more than is shown)".into(),
+        let line = match self.lines {
+            ..LINES => self.clean(line),
+            LINES => "(the host prints more than is shown)".into(),
             _ => return,
-        }
+        };
         self.events.send(Event::StepOutput {
             host: self.host.into(),
             step: self.steps[index].id.clone(),
             line,
         });
+    }
+
+    /// A line as it may be shown.
+    fn clean(&self, line: &[u8]) -> String {
+        let line = crate::secret::masked(&String::from_utf8_lossy(line), self.secrets);
+        terminal(&line).chars().take(LINE_LIMIT).collect()
     }
 
     fn end(&mut self, outcome: StepOutcome) {
@@ -165,7 +170,7 @@ impl<'a> Narrator<'a> {
             }
             StepOutcome::Failed | StepOutcome::TimedOut | StepOutcome::Unknown => {
                 self.counts.failed += 1;
-                let said: Vec<_> = self.tail.iter().cloned().collect();
+                let said: Vec<_> = self.tail.iter().map(|line| self.clean(line)).collect();
                 let mut message = explain(&said.join("\n"), step);
                 let hint = match outcome {
                     StepOutcome::TimedOut => {

@@ -258,6 +258,8 @@ impl Session {
         let exit = tokio::time::timeout(Duration::from_secs(3), &mut self.pipe.exit)
             .await
             .unwrap_or(Exit::Lost);
+        // Closing waits for it again, and a future that ended must not be asked twice.
+        self.pipe.exit = Box::pin(std::future::ready(exit.clone()));
         let mut said = self.early.lock().map(|early| early.clone()).unwrap_or_default();
         said.extend_from_slice(&self.buffer);
         said.truncate(2 * EARLY_LIMIT);
