@@ -68,6 +68,23 @@ impl Place {
         std::fs::write(path, text).unwrap();
     }
 
+    /// What an apply would say about the inventory's secrets; something must be wrong with them.
+    fn resolves(&self) -> String {
+        let home = self.folder.path().display().to_string();
+        let loaded = match hactl::inventory::load(&self.folder.path().join("inventory.yml")) {
+            Ok(loaded) => loaded,
+            Err(error) => return error.message.replace(&home, "~"),
+        };
+        let keyring = Keyring {
+            identity: None,
+            home: Some(self.folder.path().to_owned()),
+            ask: Keyring::nobody(),
+        };
+        let error = Secrets::resolve(&loaded.inventory, &keyring).expect_err("wrong secrets");
+        let hints: String = error.hints.iter().map(|hint| format!("\n  next: {hint}")).collect();
+        format!("{}{hints}", error.message.trim_end()).replace(&home, "~")
+    }
+
     /// What the binary says on standard error, with its exit status; it must fail.
     fn fails(&self, args: &[&str]) -> String {
         let out = Command::new(env!("CARGO_BIN_EXE_hactl"))
@@ -181,11 +198,11 @@ fn secrets(book: &mut Book) {
         place.write("lines", "a\nb\n");
         place.write("empty", "");
         place.write("inventory.yml", INVENTORY.replace("shop.example.com }", &format!("shop.example.com, admin_password: {source} }}")));
-        book.entry(what, &place.fails(&["plan", "--transport", "local"]));
+        book.entry(what, &place.resolves());
     }
     let place = Place::new();
     place.write("secrets.age", "no age file");
-    book.entry("a secrets file that is none", &place.fails(&["plan"]));
+    book.entry("a secrets file that is none", &place.resolves());
     let other = tempfile::tempdir().unwrap();
     let loaded = hactl::inventory::load(&place.folder.path().join("inventory.yml")).unwrap();
     std::fs::remove_file(place.folder.path().join("secrets.age")).unwrap();
@@ -195,7 +212,7 @@ fn secrets(book: &mut Book) {
         ask: Keyring::nobody(),
     };
     Secrets::set(&loaded.inventory, &keyring, "redis/cache", hactl::secret::Secret::new("x y")).unwrap();
-    book.entry("a secrets file of somebody else", &place.fails(&["plan"]));
+    book.entry("a secrets file of somebody else", &place.resolves());
     let path = place.folder.path().join("secrets.age");
     let mut bytes = std::fs::read(&path).unwrap();
     let last = bytes.len() - 5;
@@ -203,11 +220,11 @@ fn secrets(book: &mut Book) {
     std::fs::write(&path, bytes).unwrap();
     std::fs::create_dir_all(place.folder.path().join(".config")).unwrap();
     copy(&other.path().join(".config"), &place.folder.path().join(".config"));
-    book.entry("a secrets file that was changed", &place.fails(&["plan"]));
+    book.entry("a secrets file that was changed", &place.resolves());
     for (what, tls) in [("a certificate that is missing", "missing.crt"), ("a certificate that is none", "inventory.yml")] {
         let place = Place::new();
         place.write("inventory.yml", format!("{INVENTORY}tls: {{ certificate: {tls}, key: missing.key }}\n"));
-        book.entry(what, &place.fails(&["plan", "--transport", "local"]));
+        book.entry(what, &place.resolves());
     }
 }
 
@@ -289,7 +306,7 @@ fn transports(book: &mut Book) {
         }
     });
     let sshd = Sshd::start("");
-    let mine = sshd.user_key("id_ed25519", "ed25519", "");
+    let mine = sshd.dot_ssh("id_ed25519");
     let stranger = sshd.dot_ssh("stranger");
     keygen(&stranger, "ed25519", "");
     let locked = sshd.dot_ssh("locked");
