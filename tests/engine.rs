@@ -44,6 +44,7 @@ fn engine(host: &Modelled) -> (Engine, mpsc::UnboundedReceiver<Event>) {
         since: "now".into(),
         doing: "test".into(),
         fingerprint: String::new(),
+        settles: true,
         extra_questions: None,
     };
     (engine, receiver)

@@ -99,7 +99,11 @@ impl Place {
         let text = String::from_utf8_lossy(&out.stderr).into_owned();
         assert!(!out.status.success(), "{args:?}: {text}");
         let home = self.folder.path().display().to_string();
-        let said = format!("$ hactl {}\n{text}[exit {}]", args.join(" "), out.status.code().unwrap_or(-1));
+        let said = format!(
+            "$ hactl {}\n{text}[exit {}]",
+            args.join(" "),
+            out.status.code().unwrap_or(-1)
+        );
         said.replace(&home, "~")
     }
 }
@@ -113,11 +117,10 @@ fn command_line(book: &mut Book) {
         &["plan", "--exitcode"],
         &["plan", "--format", "xml"],
         &["plan", "--limit", "srv2"],
-        &["plan", "--step", "ngnix"],
+        &["plan", "--transport", "local", "--step", "ngnix"],
         &["ssh", "db"],
         &["exec"],
         &["apply"],
-        &["apply", "--format", "json"],
         &["apply", "--plan", "p.json", "--limit", "srv1"],
         &["render", "--out", "full"],
         &["render", "--out", "full/precious"],
@@ -137,7 +140,13 @@ fn short(said: &str) -> String {
         inside = match text.chars().next() {
             Some('×' | '⚠') => true,
             Some('│') if inside => true,
-            _ => text.starts_with("help:") || (inside && !text.starts_with(['╭', '╰', '·']) && line.starts_with("     ") && !text.starts_with(|c: char| c.is_ascii_digit())),
+            _ => {
+                text.starts_with("help:")
+                    || (inside
+                        && !text.starts_with(['╭', '╰', '·'])
+                        && line.starts_with("     ")
+                        && !text.starts_with(|c: char| c.is_ascii_digit()))
+            }
         };
         if inside {
             let _ = writeln!(out, "{line}");
@@ -157,7 +166,10 @@ fn inventories(book: &mut Book) {
     }
     book.chapter("inventory (without excerpts)");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inventory/bad");
-    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     assert!(files.len() > 20);
     for path in files {
@@ -168,7 +180,10 @@ fn inventories(book: &mut Book) {
     }
     let hostile = [
         ("a variable that the shell keeps", "env: { OPTIND: x }"),
-        ("a variable that is too long", &format!("env: {{ A: \"{}\" }}", "x".repeat(70_000))),
+        (
+            "a variable that is too long",
+            &format!("env: {{ A: \"{}\" }}", "x".repeat(70_000)),
+        ),
         ("a character that templates use", "env: { A: \"\\uE000x\\uE001\" }"),
     ];
     for (what, keys) in hostile {
@@ -176,9 +191,15 @@ fn inventories(book: &mut Book) {
         let found = hactl::inventory::parse(&text, Path::new("inventory.yml")).expect_err("bad");
         book.entry(what, &short(&found.render(false)));
     }
-    let text = format!("{INVENTORY}mariadb: {{ settings: {{ init_connect: \"{}\" }} }}\n", "x".repeat(5000));
+    let text = format!(
+        "{INVENTORY}mariadb: {{ settings: {{ init_connect: \"{}\" }} }}\n",
+        "x".repeat(5000)
+    );
     let found = hactl::inventory::parse(&text, Path::new("inventory.yml")).expect_err("bad");
-    book.entry("a setting that MariaDB would read as two lines", &short(&found.render(false)));
+    book.entry(
+        "a setting that MariaDB would read as two lines",
+        &short(&found.render(false)),
+    );
 }
 
 fn secrets(book: &mut Book) {
@@ -197,7 +218,13 @@ fn secrets(book: &mut Book) {
         let place = Place::new();
         place.write("lines", "a\nb\n");
         place.write("empty", "");
-        place.write("inventory.yml", INVENTORY.replace("shop.example.com }", &format!("shop.example.com, admin_password: {source} }}")));
+        place.write(
+            "inventory.yml",
+            INVENTORY.replace(
+                "shop.example.com }",
+                &format!("shop.example.com, admin_password: {source} }}"),
+            ),
+        );
         book.entry(what, &place.resolves());
     }
     let place = Place::new();
@@ -211,7 +238,13 @@ fn secrets(book: &mut Book) {
         home: Some(other.path().to_owned()),
         ask: Keyring::nobody(),
     };
-    Secrets::set(&loaded.inventory, &keyring, "redis/cache", hactl::secret::Secret::new("x y")).unwrap();
+    Secrets::set(
+        &loaded.inventory,
+        &keyring,
+        "redis/cache",
+        hactl::secret::Secret::new("x y"),
+    )
+    .unwrap();
     book.entry("a secrets file of somebody else", &place.resolves());
     let path = place.folder.path().join("secrets.age");
     let mut bytes = std::fs::read(&path).unwrap();
@@ -221,34 +254,70 @@ fn secrets(book: &mut Book) {
     std::fs::create_dir_all(place.folder.path().join(".config")).unwrap();
     copy(&other.path().join(".config"), &place.folder.path().join(".config"));
     book.entry("a secrets file that was changed", &place.resolves());
-    for (what, tls) in [("a certificate that is missing", "missing.crt"), ("a certificate that is none", "inventory.yml")] {
+    for (what, tls) in [
+        ("a certificate that is missing", "missing.crt"),
+        ("a certificate that is none", "inventory.yml"),
+    ] {
         let place = Place::new();
-        place.write("inventory.yml", format!("{INVENTORY}tls: {{ certificate: {tls}, key: missing.key }}\n"));
+        place.write(
+            "inventory.yml",
+            format!("{INVENTORY}tls: {{ certificate: {tls}, key: missing.key }}\n"),
+        );
         book.entry(what, &place.resolves());
     }
 }
 
 fn copy(from: &Path, to: &Path) {
-    assert!(Command::new("cp").arg("-aT").args([from, to]).status().unwrap().success());
+    assert!(
+        Command::new("cp")
+            .arg("-aT")
+            .args([from, to])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 fn templates(book: &mut Book) {
     book.chapter("templates");
     for (what, name, text) in [
         ("one that replaces nothing", "nginx/ngnix.conf.tera", "x"),
-        ("an end that is missing", "nginx/nginx.conf.tera", "http {\n{% if ipv6 %}\n}\n"),
+        (
+            "an end that is missing",
+            "nginx/nginx.conf.tera",
+            "http {\n{% if ipv6 %}\n}\n",
+        ),
         ("an unknown name", "nginx/nginx.conf.tera", "a\nb {{ http_prot }}\n"),
-        ("an unknown filter", "nginx/nginx.conf.tera", "a\n{{ http_port | nice }}\n"),
-        ("an unknown secret", "redis/redis.conf.tera", "{{ secret(name=\"redis/cash\") }}\n"),
-        ("an unknown form of a secret", "redis/redis.conf.tera", "a\n{{ secret(name=\"redis/cache\", as=\"xml\") }}\n"),
-        ("text in place of a number", "nginx/nginx.conf.tera", "{{ http_port / \"x\" }}\n"),
+        (
+            "an unknown filter",
+            "nginx/nginx.conf.tera",
+            "a\n{{ http_port | nice }}\n",
+        ),
+        (
+            "an unknown secret",
+            "redis/redis.conf.tera",
+            "{{ secret(name=\"redis/cash\") }}\n",
+        ),
+        (
+            "an unknown form of a secret",
+            "redis/redis.conf.tera",
+            "a\n{{ secret(name=\"redis/cache\", as=\"xml\") }}\n",
+        ),
+        (
+            "text in place of a number",
+            "nginx/nginx.conf.tera",
+            "{{ http_port / \"x\" }}\n",
+        ),
     ] {
         let place = Place::new();
         place.write(&format!("t/{name}"), text);
         book.entry(what, &place.fails(&["check", "--templates", "t"]));
     }
     let place = Place::new();
-    book.entry("a folder that is missing", &place.fails(&["check", "--templates", "missing"]));
+    book.entry(
+        "a folder that is missing",
+        &place.fails(&["check", "--templates", "missing"]),
+    );
 }
 
 fn saved_plans(book: &mut Book) {
@@ -259,7 +328,10 @@ fn saved_plans(book: &mut Book) {
     for name in ["missing.json", "none.json", "broken.json"] {
         book.entry(name, &place.fails(&["apply", "--yes", "--plan", name]));
     }
-    book.entry("a folder that is missing", &place.fails(&["plan", "--transport", "local", "--out", "missing/p.json"]));
+    book.entry(
+        "a folder that is missing",
+        &place.fails(&["plan", "--transport", "local", "--out", "missing/p.json"]),
+    );
 }
 
 /// What is said about a host that cannot be reached.
@@ -311,6 +383,7 @@ fn transports(book: &mut Book) {
     keygen(&stranger, "ed25519", "");
     let locked = sshd.dot_ssh("locked");
     keygen(&locked, "ed25519", "a passphrase");
+    sshd.authorize(&locked);
     let known = |name: &str, key: &str| {
         let path = sshd.dot_ssh(name);
         std::fs::write(&path, format!("[127.0.0.1]:{} {key}\n", sshd.port)).unwrap();
@@ -322,13 +395,43 @@ fn transports(book: &mut Book) {
     let none = sshd.dot_ssh("none");
     let cases = [
         ("nobody listens", free_port(), &mine, &right, Become::None),
-        ("a host that takes the connection and says nothing", mute.local_addr().unwrap().port(), &mine, &right, Become::None),
-        ("a port that speaks something else", other_port, &mine, &right, Become::None),
+        (
+            "a host that takes the connection and says nothing",
+            mute.local_addr().unwrap().port(),
+            &mine,
+            &right,
+            Become::None,
+        ),
+        (
+            "a port that speaks something else",
+            other_port,
+            &mine,
+            &right,
+            Become::None,
+        ),
         ("a host that nobody knows", sshd.port, &mine, &none, Become::None),
         ("a host key that has changed", sshd.port, &mine, &changed, Become::None),
-        ("a key that the host does not take", sshd.port, &stranger, &right, Become::None),
-        ("a key that is missing", sshd.port, &sshd.dot_ssh("missing"), &right, Become::None),
-        ("a key whose passphrase nobody gives", sshd.port, &locked, &right, Become::None),
+        (
+            "a key that the host does not take",
+            sshd.port,
+            &stranger,
+            &right,
+            Become::None,
+        ),
+        (
+            "a key that is missing",
+            sshd.port,
+            &sshd.dot_ssh("missing"),
+            &right,
+            Become::None,
+        ),
+        (
+            "a key whose passphrase nobody gives",
+            sshd.port,
+            &locked,
+            &right,
+            Become::None,
+        ),
     ];
     for transport in [TransportKind::Native, TransportKind::OpenSsh] {
         for (what, port, key, known, become_root) in &cases {
@@ -364,6 +467,7 @@ fn engine(host: &Liar) -> (Engine, tokio::sync::mpsc::UnboundedReceiver<Event>) 
         doing: "apply inventory.yml".into(),
         fingerprint: String::new(),
         extra_questions: None,
+        settles: true,
     };
     (engine, receiver)
 }
@@ -417,24 +521,103 @@ fn hosts(book: &mut Book) {
         ])
     };
     let cases = [
-        ("no shell", speaking(vec![Line::text("This account is currently not available.\n")])),
-        ("a session that is not root's", speaking(vec![Line::text("\u{1e}hactl 1000\n")])),
-        ("a login shell that prints without end", Liar::speaking(vec![Act::Endless(Line::text(&"x".repeat(9999)))])),
+        (
+            "no shell",
+            speaking(vec![Line::text("This account is currently not available.\n")]),
+        ),
+        (
+            "a session that is not root's",
+            speaking(vec![Line::text("\u{1e}hactl 1000\n")]),
+        ),
+        (
+            "a login shell that prints without end",
+            Liar::speaking(vec![Act::Endless(Line::text(&"x".repeat(9999)))]),
+        ),
         ("silence", probe(Act::Endless(Line::Silence))),
         ("slow drops", probe(Act::Endless(Line::Drip(b"x".to_vec())))),
-        ("an answer without end", probe(Act::Endless(Line::text(&"x".repeat(60_000))))),
-        ("a line without end", probe(Act::Then(vec![words("facts"), Line::Mark("x".repeat(9999))], Box::new(Act::Close)))),
+        (
+            "an answer without end",
+            probe(Act::Endless(Line::text(&"x".repeat(60_000)))),
+        ),
+        (
+            "a line without end",
+            probe(Act::Then(
+                vec![words("facts"), Line::Mark("x".repeat(9999))],
+                Box::new(Act::Close),
+            )),
+        ),
         ("closed while it was asked", probe(Act::Close)),
         ("no status", probe(Act::Answer(facts(), "x".into()))),
-        ("locked by somebody", order(vec![words("locked"), Line::text("alice@laptop, since 2026-11-21T09:00:00Z: apply inventory.yml (run 20261121T090000Z-aaaa)\n")], "6")),
-        ("changed since it was looked at", order(vec![words("moved"), Line::text("another run (20261121T090000Z-aaaa) changed this host after it was looked at\n")], "7")),
-        ("a full disk", order(vec![words("failed"), Line::text("cannot write below /var/lib/hactl (is the disk full?)\n")], "4")),
+        (
+            "locked by somebody",
+            order(
+                vec![
+                    words("locked"),
+                    Line::text(
+                        "alice@laptop, since 2026-11-21T09:00:00Z: apply inventory.yml (run 20261121T090000Z-aaaa)\n",
+                    ),
+                ],
+                "6",
+            ),
+        ),
+        (
+            "changed since it was looked at",
+            order(
+                vec![
+                    words("moved"),
+                    Line::text("another run (20261121T090000Z-aaaa) changed this host after it was looked at\n"),
+                ],
+                "7",
+            ),
+        ),
+        (
+            "a full disk",
+            order(
+                vec![
+                    words("failed"),
+                    Line::text("cannot write below /var/lib/hactl (is the disk full?)\n"),
+                ],
+                "4",
+            ),
+        ),
         ("an end without a reason", order(Vec::new(), "4")),
-        ("a step that fails", order(vec![words("begin 0"), Line::text("E: Unable to locate package nginx\napt-get could not install: nginx\n"), words("end 0 1")], "4")),
-        ("a step that says nothing", order(vec![words("begin 0"), words("end 0 1")], "4")),
-        ("a step that takes too long", order(vec![words("begin 0"), Line::text("still waiting\n"), words("end 0 124")], "4")),
-        ("a step that finds the host changed", order(vec![words("begin 0"), Line::text("/etc/hosts changed on the host since the plan was made\n"), words("end 0 98")], "4")),
-        ("closed while a step ran", closing(vec![words("begin 0"), Line::text("half a line")])),
+        (
+            "a step that fails",
+            order(
+                vec![
+                    words("begin 0"),
+                    Line::text("E: Unable to locate package nginx\napt-get could not install: nginx\n"),
+                    words("end 0 1"),
+                ],
+                "4",
+            ),
+        ),
+        (
+            "a step that says nothing",
+            order(vec![words("begin 0"), words("end 0 1")], "4"),
+        ),
+        (
+            "a step that takes too long",
+            order(
+                vec![words("begin 0"), Line::text("still waiting\n"), words("end 0 124")],
+                "4",
+            ),
+        ),
+        (
+            "a step that finds the host changed",
+            order(
+                vec![
+                    words("begin 0"),
+                    Line::text("/etc/hosts changed on the host since the plan was made\n"),
+                    words("end 0 98"),
+                ],
+                "4",
+            ),
+        ),
+        (
+            "closed while a step ran",
+            closing(vec![words("begin 0"), Line::text("half a line")]),
+        ),
         ("a report that makes no sense", order(vec![words("end 7 0")], "0")),
         ("done without having done it", order(Vec::new(), "0")),
     ];
@@ -456,7 +639,10 @@ fn every_error_in_one_text() {
     transports(&mut book);
     hosts(&mut book);
     let text = book.0;
-    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "an error moves the cursor");
+    assert!(
+        text.chars().all(|c| c == '\n' || !c.is_control()),
+        "an error moves the cursor"
+    );
     insta::with_settings!({ filters => vec![
         (r"SHA256:[A-Za-z0-9+/=]{20,}", "SHA256:[FINGERPRINT]"),
         (r"age1[a-z0-9]{50,}", "age1[KEY]"),

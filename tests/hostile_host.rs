@@ -53,6 +53,7 @@ fn engine(host: &Liar) -> (Engine, mpsc::UnboundedReceiver<Event>) {
         doing: "test".into(),
         fingerprint: String::new(),
         extra_questions: None,
+        settles: true,
     };
     (engine, receiver)
 }
@@ -100,7 +101,9 @@ fn run(host: &Liar) -> Run {
                 steps,
             }
         };
-        tokio::time::timeout(Duration::from_secs(86_400), whole).await.expect("the run ends")
+        tokio::time::timeout(Duration::from_secs(86_400), whole)
+            .await
+            .expect("the run ends")
     })
 }
 
@@ -183,15 +186,31 @@ fn steps_that_make_no_sense_are_no_success() {
     ];
     for marks in cases {
         for status in ["0", "4", "6", "7", "-1", "2147483647", "-2147483648"] {
-            let lines = marks.iter().flat_map(|mark| [words(mark), Line::text(NASTY), Line::text("\n")]);
+            let lines = marks
+                .iter()
+                .flat_map(|mark| [words(mark), Line::text(NASTY), Line::text("\n")]);
             let run = run(&orders(lines.collect(), status));
             run.is_quiet();
             run.is_no_success();
             let summary = run.summary.as_ref().expect("a summary");
-            let begun = run.events.iter().filter(|event| matches!(event, Event::StepStarted { .. })).count();
-            let ended = run.events.iter().filter(|event| matches!(event, Event::StepFinished { .. })).count();
-            assert!(begun <= 2 && ended <= begun, "{marks:?} {status}: {begun} began, {ended} ended");
-            assert!((summary.changed == 0 || ended > 0) && summary.hosts.len() == 1, "{marks:?} {status}: {summary:?}");
+            let begun = run
+                .events
+                .iter()
+                .filter(|event| matches!(event, Event::StepStarted { .. }))
+                .count();
+            let ended = run
+                .events
+                .iter()
+                .filter(|event| matches!(event, Event::StepFinished { .. }))
+                .count();
+            assert!(
+                begun <= 2 && ended <= begun,
+                "{marks:?} {status}: {begun} began, {ended} ended"
+            );
+            assert!(
+                (summary.changed == 0 || ended > 0) && summary.hosts.len() == 1,
+                "{marks:?} {status}: {summary:?}"
+            );
         }
     }
 }
@@ -199,7 +218,12 @@ fn steps_that_make_no_sense_are_no_success() {
 /// The connection closes after each byte of what an honest run answers.
 #[test]
 fn a_host_that_closes_anywhere_is_no_success() {
-    let lines = vec![words("begin 0"), Line::text("hello\n"), words("end 0 0"), words("begin 1")];
+    let lines = vec![
+        words("begin 0"),
+        Line::text("hello\n"),
+        words("end 0 0"),
+        words("begin 1"),
+    ];
     let mut closed = 0;
     for request in 0..2 {
         for at in 0..180 {
@@ -208,7 +232,18 @@ fn a_host_that_closes_anywhere_is_no_success() {
             let run = run(&host);
             run.is_quiet();
             run.is_no_success();
-            closed += usize::from(run.summary.is_none() || run.events.iter().any(|e| matches!(e, Event::StepFinished { outcome: StepOutcome::Unknown, .. })));
+            closed += usize::from(
+                run.summary.is_none()
+                    || run.events.iter().any(|e| {
+                        matches!(
+                            e,
+                            Event::StepFinished {
+                                outcome: StepOutcome::Unknown,
+                                ..
+                            }
+                        )
+                    }),
+            );
         }
     }
     assert!(closed > 150, "{closed}");
@@ -254,8 +289,22 @@ fn without_end_ends() {
 #[test]
 fn nothing_that_a_host_says_moves_a_cursor() {
     for section in [
-        "facts", "paths", "hashes", "links", "content 0", "lines", "packages", "users", "groups", "units", "loaded nginx.service",
-        "sysctls", "programs", "sql", "test 0", "status 0",
+        "facts",
+        "paths",
+        "hashes",
+        "links",
+        "content 0",
+        "lines",
+        "packages",
+        "users",
+        "groups",
+        "units",
+        "loaded nginx.service",
+        "sysctls",
+        "programs",
+        "sql",
+        "test 0",
+        "status 0",
     ] {
         let fields = format!(
             "ID={NASTY}\nVERSION_ID={NASTY}\ncpus={NASTY}\nmemory_kb=18446744073709551615\ncpus=99999999\nclock=18446744073709551615\ngeneration={NASTY}\n\
@@ -269,8 +318,19 @@ fn nothing_that_a_host_says_moves_a_cursor() {
              <methodResponse><struct><name>group</name><value><string>guestbook</string></value><name>name</name><value><string>guestbook-web</string></value><name>statename</name><value><string>{NASTY}</string></value>\n"
         );
         let mut lines = honest_probe();
-        lines.extend([words("paths"), Line::text(&fields), words(section), Line::text(&fields), words(section), Line::Bytes(vec![0xfe, 0, 0x9b, 10, 0x80])]);
-        let step = vec![words("begin 0"), Line::text(&format!("{NASTY}\n{NASTY}")), words("end 0 1")];
+        lines.extend([
+            words("paths"),
+            Line::text(&fields),
+            words(section),
+            Line::text(&fields),
+            words(section),
+            Line::Bytes(vec![0xfe, 0, 0x9b, 10, 0x80]),
+        ]);
+        let step = vec![
+            words("begin 0"),
+            Line::text(&format!("{NASTY}\n{NASTY}")),
+            words("end 0 1"),
+        ];
         let run = run(&Liar::answering(vec![
             Act::Answer(lines.clone(), "0".into()),
             Act::Answer(lines, "0".into()),
@@ -279,7 +339,10 @@ fn nothing_that_a_host_says_moves_a_cursor() {
         ]));
         run.is_quiet();
         run.is_no_success();
-        assert!(run.shown.contains("evil"), "{section}: the nasty words are not in it at all");
+        assert!(
+            run.shown.contains("evil"),
+            "{section}: the nasty words are not in it at all"
+        );
     }
     for status in ["6", "7", "4"] {
         for mark in ["locked", "moved", "failed", "waits"] {
@@ -313,17 +376,28 @@ fn answers_do_not_steer() {
     run(&honest);
     for generation in ["x; touch /canary", "'$(touch /canary)'", "x\" y"] {
         let mut lines = honest_probe();
-        lines.push(Line::text(&format!("generation={generation}\nVERSION_CODENAME=x;y\narch=$(x)\n")));
-        let host = Liar::answering(vec![Act::Answer(lines, "0".into()), Act::Answer(Vec::new(), "5".into())]);
+        lines.push(Line::text(&format!(
+            "generation={generation}\nVERSION_CODENAME=x;y\narch=$(x)\n"
+        )));
+        let host = Liar::answering(vec![
+            Act::Answer(lines, "0".into()),
+            Act::Answer(Vec::new(), "5".into()),
+        ]);
         run(&host);
         let differ = |text: &str| -> Vec<String> {
-            text.lines().filter(|line| !line.starts_with("hactl ")).map(str::to_owned).collect()
+            text.lines()
+                .filter(|line| !line.starts_with("hactl "))
+                .map(str::to_owned)
+                .collect()
         };
         let (mine, theirs) = (host.heard(), honest.heard());
         let (mine, theirs) = (differ(&mine), differ(&theirs));
         assert_eq!(mine.len(), theirs.len());
         for (mine, theirs) in mine.iter().zip(&theirs) {
-            assert!(mine == theirs || mine.trim_start().starts_with("hold "), "{mine}\n{theirs}");
+            assert!(
+                mine == theirs || mine.trim_start().starts_with("hold "),
+                "{mine}\n{theirs}"
+            );
         }
     }
 }

@@ -34,8 +34,13 @@ fn refused(field: &Field, value: &str, text: &str, said: &str) {
         .match_indices("inventory.yml:")
         .filter_map(|(at, name)| said[at + name.len()..].split(':').next()?.parse().ok())
         .collect();
-    let near = named.iter().any(|named| (field.opening(text, line)..=line).contains(named));
-    assert!(near, "{field}: {value:?}: stands in line {line}, but {named:?} are named:\n{said}");
+    let near = named
+        .iter()
+        .any(|named| (field.opening(text, line)..=line).contains(named));
+    assert!(
+        near,
+        "{field}: {value:?}: stands in line {line}, but {named:?} are named:\n{said}"
+    );
 }
 
 #[test]
@@ -76,7 +81,10 @@ fn five_thousand_values_through_every_field() {
             }
         }
     }
-    println!("{} fields, {tried} values, {accepted} accepted, {delivered:#?}", fields.len());
+    println!(
+        "{} fields, {tried} values, {accepted} accepted, {delivered:#?}",
+        fields.len()
+    );
     assert!(tried >= VALUES && accepted > 500, "{tried} {accepted}");
     assert!(alone.len() < 4, "{alone:#?}");
     // The fields that take free text must have taken some, or this test has looked at nothing.
@@ -88,7 +96,10 @@ fn five_thousand_values_through_every_field() {
         "mariadb.settings.*",
         "system.sysctl.*",
     ] {
-        assert!(delivered.get(field).is_some_and(|count| *count > 5), "{field}: {delivered:#?}");
+        assert!(
+            delivered.get(field).is_some_and(|count| *count > 5),
+            "{field}: {delivered:#?}"
+        );
     }
     bench.nothing_was_executed();
 }

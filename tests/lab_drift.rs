@@ -128,8 +128,12 @@ const ROUNDS: &[&[Drift]] = &[
 fn planned(events: &[Value]) -> BTreeSet<String> {
     let plan = events.iter().find(|event| event["event"] == "planned").expect("a plan");
     let steps = plan["plan"]["hosts"][0]["steps"].as_array().expect("steps");
-    let changes = steps.iter().flat_map(|step| step["changes"].as_array().expect("changes"));
-    changes.map(|change| change["resource"].as_str().expect("a resource").to_owned()).collect()
+    let changes = steps
+        .iter()
+        .flat_map(|step| step["changes"].as_array().expect("changes"));
+    changes
+        .map(|change| change["resource"].as_str().expect("a resource").to_owned())
+        .collect()
 }
 
 #[test]
@@ -148,7 +152,11 @@ fn what_is_changed_by_hand_is_named_and_mended_and_nothing_else() {
         let mended = stack.apply(&[]).exits(0);
         assert_eq!(planned(&mended.events()), expected, "{names:?}");
         let summary = mended.summary();
-        assert_eq!(summary["changed"].as_u64(), Some(expected.len() as u64), "{names:?}: {summary}");
+        assert_eq!(
+            summary["changed"].as_u64(),
+            Some(expected.len() as u64),
+            "{names:?}: {summary}"
+        );
         let _ = stack.hactl(&["plan", "--exit-code"]).exits(0);
         assert_eq!(stack.apply(&[]).exits(0).summary()["changed"], 0, "{names:?}");
         assert_eq!(stack.fetch("/", &[]).0, 200, "{names:?}");

@@ -167,6 +167,47 @@ async fn a_second_run_is_told_who_holds_the_lock_and_the_lock_dies_with_its_conn
     assert_eq!(verdict, Verdict::Done);
 }
 
+/// A run whose connection died leaves its last step running: the next one sees that, waits, and looks again.
+#[tokio::test]
+async fn what_a_cut_off_run_still_does_is_waited_for() {
+    let sandbox = Sandbox::new();
+    let gate = sandbox.etc().join("gate").display().to_string();
+    let slow = steps(vec![
+        command("slow", &format!("while [ ! -e {gate} ]; do sleep 0.05; done")).into(),
+    ]);
+    let mut cut = link(&sandbox).await;
+    let pid = sandbox.run().join("runs/r1/pid");
+    let began = async {
+        while !pid.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let mut ignore = |_| {};
+    tokio::select! {
+        _ = cut.carry_out(order("r1", &slow), &mut ignore) => panic!("the step waits for its gate"),
+        () = began => {}
+    }
+    drop(cut);
+    // With ssh the shell's parents go with the connection; here the shell itself goes, and the step stays all the same.
+    let holder = std::fs::read_to_string(sandbox.run().join("holder")).unwrap();
+    let killed = std::process::Command::new("kill")
+        .args(["-KILL", holder.lines().next().unwrap()])
+        .status();
+    assert!(killed.unwrap().success());
+
+    let mut next = link(&sandbox).await;
+    assert!(next.ask(&Ask::default()).await.unwrap().facts.busy);
+    let mut waits = |progress| {
+        assert_eq!(
+            progress,
+            Progress::Waits("for the last step of a run that was cut off".into())
+        );
+        std::fs::write(&gate, "").unwrap();
+    };
+    assert_eq!(next.settle(&mut waits).await.unwrap(), Verdict::Done);
+    assert!(!next.ask(&Ask::default()).await.unwrap().facts.busy);
+}
+
 #[tokio::test]
 async fn a_host_that_another_run_changed_is_refused() {
     let sandbox = Sandbox::new();

@@ -1,8 +1,8 @@
 # Installs what the scripts of this repository need and this machine lacks. Sourced by POSIX sh; needs Debian's apt.
 #
 #   . scripts/lib/prerequisites.sh
-#   prerequisites            # the lab, ssh, git, a C compiler
-#   prerequisites rsync      # and more packages, each when its program of the same name is missing
+#   prerequisites                              # the lab, ssh, git, a C compiler
+#   prerequisites curl sshd=openssh-server     # and PROGRAM[=PACKAGE], each when the program is missing
 
 # Runs a command as root: directly, or through sudo.
 as_root() {
@@ -24,13 +24,10 @@ has_program() {
 prerequisites() {
     missing=
     for pair in systemd-nspawn=systemd-container mmdebstrap=mmdebstrap ip=iproute2 nft=nftables sysctl=procps \
-        ssh=openssh-client ssh-keygen=openssh-client sshd=openssh-server git=git cc=build-essential; do
+        ssh=openssh-client ssh-keygen=openssh-client git=git cc=build-essential "$@"; do
         has_program "${pair%%=*}" || missing="$missing ${pair#*=}"
     done
     [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
-    for program in "$@"; do
-        has_program "$program" || missing="$missing $program"
-    done
     [ -n "$missing" ] || return 0
     missing=$(printf '%s\n' $missing | sort -u)
     if ! has_program apt-get; then

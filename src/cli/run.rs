@@ -59,6 +59,8 @@ impl Run {
             who: journal::operator(),
             since,
             fingerprint: prepared.fingerprint,
+            // Only what is going to change hosts waits for them; a look shows them as they are.
+            settles: recorded,
             extra_questions: None,
         };
         Ok(Run {

@@ -5,29 +5,40 @@ JOURNAL=/var/lib/hactl/journal/$RUN.log
 parent() { sed -n 's/^PPid:[^0-9]*//p' "/proc/$1/status" 2>/dev/null; }
 ancestry() { _p=$(parent "$1"); printf '%s %s' "$_p" "$(parent "${_p:-0}")"; }
 
-# hold WHO SINCE DOING GENERATION WAIT: takes the kernel lock, which this shell keeps until it ends, connection included.
+# lock WAIT: takes the kernel lock, which this shell keeps until it ends, connection included.
+lock() {
+    mkdir -p -m 700 /run/hactl || { mark failed; echo "cannot write below /run"; return 4; }
+    exec 9>>/run/hactl/lock
+    flock -n 9 && return 0
+    { read -r _pid; read -r _ancestry; } <"/run/hactl/holder" 2>/dev/null
+    # A connection that died leaves its shell, with the lock, until the running step ends: the shell has other parents
+    # by then. That is waited for; a live holder is not.
+    if [ -n "${_pid-}" ] && [ -d "/proc/$_pid" ] && [ "$(ancestry "$_pid")" = "${_ancestry-}" ]; then
+        mark locked
+        sed 1,2d /run/hactl/holder
+        return 6
+    fi
+    mark waits
+    echo "for the last step of a run that was cut off"
+    flock -w "$1" 9 && return 0
+    mark locked
+    sed 1,2d /run/hactl/holder
+    return 6
+}
+
+# settle WAIT: waits for what a run that was cut off still does, and leaves the lock alone.
+settle() {
+    lock "$1" || return $?
+    exec 9>&-
+}
+
+# hold WHO SINCE DOING GENERATION WAIT: makes this run the one that may change the host.
 hold() {
     [ "${HELD-}" = "$RUN" ] && return 0
-    mkdir -p -m 700 /run/hactl && mkdir -p /run/hactl/runs && mkdir -p -m 755 /var/lib/hactl &&
-        mkdir -p -m 700 /var/lib/hactl/journal || { mark failed; echo "cannot write below /run or /var/lib"; return 4; }
-    exec 9>>/run/hactl/lock
-    if ! flock -n 9; then
-        { read -r _pid; read -r _ancestry; } <"/run/hactl/holder" 2>/dev/null
-        # A connection that died leaves its shell, with the lock, until the running step ends: the shell has other parents
-        # by then. That is waited for; a live holder is not.
-        if [ -n "${_pid-}" ] && [ -d "/proc/$_pid" ] && [ "$(ancestry "$_pid")" = "${_ancestry-}" ]; then
-            mark locked
-            sed 1,2d /run/hactl/holder
-            return 6
-        fi
-        mark waits
-        echo "for the last step of a run that was cut off"
-        if ! flock -w "$5" 9; then
-            mark locked
-            sed 1,2d /run/hactl/holder
-            return 6
-        fi
-    fi
+    mkdir -p -m 755 /var/lib/hactl && mkdir -p -m 700 /var/lib/hactl/journal ||
+        { mark failed; echo "cannot write below /var/lib"; return 4; }
+    lock "$5" || return $?
+    mkdir -p /run/hactl/runs
     printf '%s\n%s\n%s, since %s: %s (run %s)\n' "$$" "$(ancestry $$)" "$1" "$2" "$3" "$RUN" >/run/hactl/holder
     _now=
     [ ! -r /var/lib/hactl/generation ] || read -r _now </var/lib/hactl/generation

@@ -105,8 +105,7 @@ impl Engine {
             steps: &steps,
         };
         let secrets = work.host.secrets.clone();
-        let mut narrator = Narrator::new(&self.events, &name, &steps, first, work.plan.steps.len())
-            .masking(&secrets);
+        let mut narrator = Narrator::new(&self.events, &name, &steps, first, work.plan.steps.len()).masking(&secrets);
         let stopper = work.host.link.stopper(&self.run);
         let mut interrupt = self.interrupt.clone();
         let mut tell = |progress: Progress| narrator.take(progress);
@@ -154,7 +153,10 @@ impl Engine {
                 &name,
                 Kind::HostFailed,
                 format!("{name}: {}", masked(&why, &secrets)),
-                "free space on the host, then run hactl apply again",
+                match why.contains("disk") || why.contains("cannot") {
+                    true => "free space on the host, then run hactl apply again",
+                    false => "look at the host, then run hactl apply again",
+                },
             ),
             Some(Err(error)) => {
                 let hint = "run hactl apply again: it continues where this ended";

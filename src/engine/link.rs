@@ -85,6 +85,9 @@ pub trait Link: Send {
     /// Asks; one round trip.
     async fn ask(&mut self, ask: &Ask) -> Result<Observed, TransportError>;
 
+    /// Waits until the host is quiet: until what a run that was cut off still does has ended. One round trip.
+    async fn settle(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Verdict, TransportError>;
+
     /// Carries out steps; one round trip. Only [`super::execute`] has an order to give, and only for an approved plan.
     async fn carry_out(
         &mut self,
@@ -163,10 +166,12 @@ impl Link for ShellLink {
                 }
             }
         };
-        self.session
-            .run(&probe::script(ask), &[], PROBE, &mut collect)
-            .await?;
+        self.session.run(&probe::script(ask), &[], PROBE, &mut collect).await?;
         Ok(probe::read(ask, &sections))
+    }
+
+    async fn settle(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Verdict, TransportError> {
+        self.send(request::settle(), 0, progress).await
     }
 
     async fn carry_out(
@@ -175,15 +180,8 @@ impl Link for ShellLink {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verdict, TransportError> {
         self.holds = true;
-        let request = request::write(&order);
-        let mut reading = request::Reading::new(progress, order.steps.len());
-        let status = self
-            .session
-            .run(&request.script, &request.payload, request.limits, &mut |piece| {
-                reading.take(piece)
-            })
-            .await?;
-        reading.verdict(status)
+        let steps = order.steps.len();
+        self.send(request::write(&order), steps, progress).await
     }
 
     fn stopper(&self, run: &str) -> Box<dyn Stopper> {
@@ -195,6 +193,23 @@ impl Link for ShellLink {
 
     async fn close(self: Box<Self>) {
         self.session.close(self.holds).await;
+    }
+}
+
+impl ShellLink {
+    async fn send(
+        &mut self,
+        request: request::Request,
+        steps: usize,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verdict, TransportError> {
+        let mut reading = request::Reading::new(progress, steps);
+        let mut take = |piece| reading.take(piece);
+        let status = self
+            .session
+            .run(&request.script, &request.payload, request.limits, &mut take)
+            .await?;
+        reading.verdict(status)
     }
 }
 

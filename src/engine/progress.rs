@@ -172,6 +172,9 @@ impl<'a> Narrator<'a> {
                 self.counts.failed += 1;
                 let said: Vec<_> = self.tail.iter().map(|line| self.clean(line)).collect();
                 let mut message = explain(&said.join("\n"), step);
+                if message.is_empty() {
+                    message = "it said nothing about the reason".into();
+                }
                 let hint = match outcome {
                     StepOutcome::TimedOut => {
                         message = format!("took longer than {} s and was ended\n{message}", step.deadline);
@@ -180,6 +183,7 @@ impl<'a> Narrator<'a> {
                     StepOutcome::Unknown => {
                         "run hactl apply again: it looks at the host first and continues from there".to_owned()
                     }
+                    _ if self.counts.moved => "look again: hactl plan".to_owned(),
                     _ => "mend the cause and run hactl apply again: it continues where this ended".to_owned(),
                 };
                 (Some(message.trim_end().to_owned()), Some(hint))
@@ -199,6 +203,8 @@ impl<'a> Narrator<'a> {
     /// The order is over; a step that is still running has an unknown result when the connection was lost.
     pub fn finish(mut self, orderly: bool) -> Counts {
         if !orderly && self.running.is_some() {
+            let line = std::mem::take(&mut self.partial);
+            self.line(&line);
             self.end(StepOutcome::Unknown);
         }
         self.counts

@@ -67,6 +67,19 @@ pub fn write(order: &Order) -> Request {
     }
 }
 
+/// Waits on the host for the last step of a run that was cut off.
+pub fn settle() -> Request {
+    Request {
+        script: format!("RUN=settling\n{}\nsettle {ORPHAN_PATIENCE}\n", include_str!("apply.sh")),
+        payload: zeroize::Zeroizing::new(Vec::new()),
+        limits: Limits {
+            silence: Duration::from_secs(ORPHAN_PATIENCE + 60),
+            total: Some(Duration::from_secs(2 * ORPHAN_PATIENCE)),
+            bytes: 1 << 20,
+        },
+    }
+}
+
 /// Reads the answer as it comes. What a host says about its steps must fit the order: each begins after the one before
 /// ended, and it is done when all have.
 pub struct Reading<'a> {
@@ -167,8 +180,10 @@ impl<'a> Reading<'a> {
             _ => None,
         };
         if let Some(why) = nonsense {
-            return Err(TransportError::protocol(format!("the host's report makes no sense: {why}"))
-                .hint("look at the host before trusting it again; hactl plan asks it what it has now"));
+            return Err(
+                TransportError::protocol(format!("the host's report makes no sense: {why}"))
+                    .hint("look at the host before trusting it again; hactl plan asks it what it has now"),
+            );
         }
         Ok(match (self.mark.as_str(), status) {
             (_, 0) => Verdict::Done,

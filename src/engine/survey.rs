@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use futures::future::join_all;
 
-use super::link::Link;
+use super::link::{Link, Progress, Verdict};
 use super::{Engine, Event};
 use crate::error::Kind;
 use crate::inventory::Host;
@@ -64,7 +64,11 @@ impl HostFailure {
             host: host.into(),
             kind,
             message: error.message.clone(),
-            hint: error.hint.clone(),
+            hint: error.hint.clone().or_else(|| {
+                let hint =
+                    "nothing was changed; run it again, and if that fails look at the host: hactl check --remote";
+                Some(hint.into())
+            }),
         }
     }
 
@@ -141,6 +145,10 @@ impl Engine {
         let mut ask = plan::questions(&assumed);
         ask.extend(&self.also_ask(host));
         let mut seen = link.ask(&ask).await.map_err(failed)?;
+        if self.settles && seen.facts.busy {
+            self.settle(host, link.as_mut()).await?;
+            seen = link.ask(&ask).await.map_err(failed)?;
+        }
         let (desired, secrets) = self.desired(host, &seen.facts)?;
         // Facts can add questions (another package name on another release), and a diff needs what is there now.
         let mut more = plan::questions(&desired);
@@ -172,6 +180,49 @@ impl Engine {
         ))
     }
 
+    /// A plan for a host that something is still changing would be a plan for another host.
+    async fn settle(&self, host: &Host, link: &mut dyn Link) -> Result<(), HostFailure> {
+        let mut tell = |progress| {
+            if let Progress::Waits(reason) = progress {
+                self.events.send(Event::HostWaits {
+                    host: host.name.clone(),
+                    reason,
+                });
+            }
+        };
+        let verdict = link
+            .settle(&mut tell)
+            .await
+            .map_err(|error| HostFailure::transport(&host.name, &error))?;
+        let fail = |kind, message: String, hint: &str| {
+            Err(HostFailure {
+                host: host.name.clone(),
+                kind,
+                message,
+                hint: Some(hint.into()),
+            })
+        };
+        let name = &host.name;
+        match verdict {
+            Verdict::Done => Ok(()),
+            Verdict::Locked(holder) => fail(
+                Kind::Locked,
+                format!("{name} is locked by another run: {holder}"),
+                "wait until it ends; the lock goes with its connection",
+            ),
+            Verdict::Failed(why) => fail(
+                Kind::HostFailed,
+                format!("{name} does not become quiet: {why}"),
+                &format!("look at the host: hactl ssh {name}"),
+            ),
+            _ => fail(
+                Kind::HostFailed,
+                format!("{name} does not become quiet"),
+                &format!("look at the host: hactl ssh {name}"),
+            ),
+        }
+    }
+
     /// What the host should have, and the secrets in it.
     fn desired(&self, host: &Host, facts: &Facts) -> Result<(Desired, Vec<Secret>), HostFailure> {
         let topology = crate::topology::Topology::of(&self.inventory);
@@ -182,7 +233,10 @@ impl Engine {
         };
         let desired = role::desired(view, facts, &self.templates, &secrets)
             .map_err(|error| HostFailure::plain(&host.name, error))?;
-        let given = secrets.given.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let given = secrets
+            .given
+            .into_inner()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         Ok((desired, given.into_values().collect()))
     }
 

@@ -25,6 +25,8 @@ pub struct Facts {
     pub disk_free_mb: u64,
     /// Whether the kernel speaks IPv6.
     pub ipv6: bool,
+    /// Whether a run, perhaps one that was cut off, is changing this host right now.
+    pub busy: bool,
     /// Newest run that changed this host (`/var/lib/hactl/generation`), empty when none did.
     pub generation: String,
 }
@@ -43,6 +45,7 @@ impl Facts {
             boot_id: String::new(),
             disk_free_mb: 20_000,
             ipv6: true,
+            busy: false,
             generation: String::new(),
         }
     }

@@ -159,6 +159,7 @@ fn read_facts(text: &str, facts: &mut Facts) {
             "boot_id" => facts.boot_id = value,
             "disk_free_mb" => facts.disk_free_mb = value.parse().unwrap_or(0),
             "ipv6" => facts.ipv6 = value == "1",
+            "busy" => facts.busy = true,
             "generation" => facts.generation = value,
             _ => {}
         }

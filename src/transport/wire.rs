@@ -125,7 +125,10 @@ impl Session {
             Ok(pipe)
         };
         let mut pipe = tokio::time::timeout(SETTLE, start).await.unwrap_or_else(|_| {
-            let message = format!("{name}: the host is connected but starts no session in {} s", SETTLE.as_secs());
+            let message = format!(
+                "{name}: the host is connected but starts no session in {} s",
+                SETTLE.as_secs()
+            );
             Err(TransportError::connect(message).hint(format!("look at the host: hactl ssh {name}")))
         })?;
         let early = Arc::new(Mutex::new(Vec::new()));
@@ -377,9 +380,7 @@ impl Answer<'_> {
             buffer.drain(..body + length + 1);
             if words.first().is_some_and(|word| word == "done") {
                 let status = words.get(1).and_then(|word| word.parse().ok());
-                return status
-                    .map(Some)
-                    .ok_or_else(|| TransportError::protocol("the far side gave no status"));
+                return status.map(Some).ok_or_else(|| strange("an end without a status"));
             }
             self.count(length + MARK_COST)?;
             (self.sink)(Piece::Mark(words));
@@ -412,8 +413,10 @@ impl Answer<'_> {
         buffer.drain(..=HELLO.len() + length);
         if uid != "0" {
             let uid: String = terminal(&uid).chars().take(20).collect();
-            return Err(TransportError::connect(format!("the session is not root's (uid {uid})"))
-                .hint("set `ssh: { become: sudo }` in the inventory, or log in as root"));
+            return Err(
+                TransportError::connect(format!("the session is not root's (uid {uid})"))
+                    .hint("set `ssh: { become: sudo }` in the inventory, or log in as root"),
+            );
         }
         *self.greeted = true;
         Ok(true)
@@ -436,11 +439,17 @@ impl Answer<'_> {
     }
 }
 
+/// A far side that does not keep to the protocol.
+fn strange(what: &str) -> TransportError {
+    TransportError::protocol(format!("the host's answer makes no sense: {what}"))
+        .hint("look at the host before trusting it again, and at what changes its output on the way")
+}
+
 /// Length of the first line, without its end; `None` when that has not come yet.
 fn line(bytes: &[u8]) -> Result<Option<usize>, TransportError> {
     let end = bytes.iter().take(LINE_LIMIT).position(|byte| *byte == b'\n');
     if end.is_none() && bytes.len() >= LINE_LIMIT {
-        return Err(TransportError::protocol("the far side does not end a line"));
+        return Err(strange("a line without an end"));
     }
     Ok(end)
 }

@@ -82,6 +82,11 @@ impl Link for Connected {
         Ok(self.host.state.lock().unwrap().clone())
     }
 
+    async fn settle(&mut self, _: &mut (dyn FnMut(Progress) + Send)) -> Result<Verdict, TransportError> {
+        self.trips += 1;
+        Ok(Verdict::Done)
+    }
+
     async fn carry_out(
         &mut self,
         order: Order<'_>,

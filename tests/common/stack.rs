@@ -124,6 +124,8 @@ impl Stack {
         }
         let _ = stack.hactl(&up).exits(0);
         stack.serve(serves);
+        // A host lets people log in before it has started all of its services.
+        stack.on_host("systemctl is-system-running --wait || systemctl --failed --no-legend");
         stack
     }
 

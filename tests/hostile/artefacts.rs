@@ -20,7 +20,11 @@ struct Given<'a>(&'a Inventory);
 
 impl SecretStore for Given<'_> {
     fn secret(&self, name: &str) -> Result<Secret> {
-        let given = self.0.sites.iter().find(|site| format!("site/{}/admin", site.name) == name);
+        let given = self
+            .0
+            .sites
+            .iter()
+            .find(|site| format!("site/{}/admin", site.name) == name);
         Ok(match given.and_then(|site| site.admin_password.as_ref()) {
             Some(SecretRef::Literal(secret)) => secret.clone(),
             _ => Secret::new(format!("<{name}>'\"%")),
@@ -81,7 +85,8 @@ impl Bench {
     /// Everything for the first host, bare.
     pub fn make(&self, inventory: &Inventory) -> Made {
         let view = Topology::of(inventory).hosts().next().expect("a host");
-        let desired = desired(view, &Facts::assumed(), &self.templates, &Given(inventory)).expect("what it should have");
+        let desired =
+            desired(view, &Facts::assumed(), &self.templates, &Given(inventory)).expect("what it should have");
         let host = plan::build(&desired, &Observed::bare(Facts::assumed()));
         let mut texts = Vec::new();
         for step in &host.steps {
@@ -139,7 +144,10 @@ impl Bench {
                 let file = self.file("env", made.file("/env"));
                 let read = format!("set -aeu; . {}; env -0", sh(&file.display().to_string()));
                 let read = String::from_utf8(self.shell(&read)).expect("UTF-8");
-                assert!(read.split('\0').any(|pair| pair == format!("NOTE={value}")), "{value:?}: {read}");
+                assert!(
+                    read.split('\0').any(|pair| pair == format!("NOTE={value}")),
+                    "{value:?}: {read}"
+                );
             }
             "app.wsgi.workers[].command" => {
                 let file = made.file("/workers/jobs");
@@ -155,7 +163,9 @@ impl Bench {
                 self.shell(made.command("code of"));
                 let given = self.given();
                 assert!(
-                    given.windows(4).any(|words| words == ["remote", "add", "origin", value]),
+                    given
+                        .windows(4)
+                        .any(|words| words == ["remote", "add", "origin", value]),
                     "{value:?}: {given:?}"
                 );
             }
@@ -182,8 +192,17 @@ impl Bench {
 
     /// No value ran.
     pub fn nothing_was_executed(&self) {
-        for folder in [self.folder.path(), &self.folder.path().join("app/releases"), Path::new("."), Path::new("/")] {
-            assert!(!folder.join("CANARY").exists(), "a value was executed in {}", folder.display());
+        for folder in [
+            self.folder.path(),
+            &self.folder.path().join("app/releases"),
+            Path::new("."),
+            Path::new("/"),
+        ] {
+            assert!(
+                !folder.join("CANARY").exists(),
+                "a value was executed in {}",
+                folder.display()
+            );
         }
     }
 }
@@ -191,20 +210,30 @@ impl Bench {
 impl Made {
     /// The text of the file whose path ends so.
     fn file(&self, end: &str) -> &str {
-        let mut files = self.desired.resources.iter().filter_map(|resource| match &resource.spec {
-            Spec::File(file) => Some(file),
-            _ => None,
-        });
-        let file = files.find(|file| file.path.ends_with(end)).unwrap_or_else(|| panic!("no file {end}"));
+        let mut files = self
+            .desired
+            .resources
+            .iter()
+            .filter_map(|resource| match &resource.spec {
+                Spec::File(file) => Some(file),
+                _ => None,
+            });
+        let file = files
+            .find(|file| file.path.ends_with(end))
+            .unwrap_or_else(|| panic!("no file {end}"));
         file.text.reveal()
     }
 
     /// What the command whose name begins so runs.
     fn command(&self, name: &str) -> &str {
-        let mut commands = self.desired.resources.iter().filter_map(|resource| match &resource.spec {
-            Spec::Command(command) => Some(command),
-            _ => None,
-        });
+        let mut commands = self
+            .desired
+            .resources
+            .iter()
+            .filter_map(|resource| match &resource.spec {
+                Spec::Command(command) => Some(command),
+                _ => None,
+            });
         let command = commands.find(|command| command.name.starts_with(name));
         // The marker's folder is made by the checkout, which does nothing here.
         command.map_or("", |command| command.run.split("\nsync\n").next().unwrap_or_default())
@@ -213,8 +242,13 @@ impl Made {
     /// What is shown of it moves no cursor.
     pub fn is_quiet(&self, field: &Field, value: &str) {
         let text = plan_text::plan(&self.plan, DiffMode::Full, Paint::default());
-        let event = hactl::engine::Event::Planned { plan: self.plan.clone() };
-        for shown in [text, json::line(&event, "2026-01-01T00:00:00Z".parse().expect("a time"))] {
+        let event = hactl::engine::Event::Planned {
+            plan: self.plan.clone(),
+        };
+        for shown in [
+            text,
+            json::line(&event, "2026-01-01T00:00:00Z".parse().expect("a time")),
+        ] {
             let bad = shown
                 .chars()
                 .find(|c| (c.is_control() && !matches!(c, '\n' | '\t')) || hactl::quote::deceives(*c));
@@ -225,7 +259,12 @@ impl Made {
     /// As many texts with as many lines as for a harmless value, and only lines that hold that value differ.
     pub fn has_the_structure_of(&self, other: &Made, field: &Field, value: &str) {
         let same = self.texts.len() == other.texts.len();
-        assert!(same, "{field}: {value:?}: {} texts instead of {}", self.texts.len(), other.texts.len());
+        assert!(
+            same,
+            "{field}: {value:?}: {} texts instead of {}",
+            self.texts.len(),
+            other.texts.len()
+        );
         let harmless = [field.harmless(), "harmless"];
         for ((name, mine), (_, theirs)) in self.texts.iter().zip(&other.texts) {
             if mine == theirs {
@@ -241,7 +280,10 @@ impl Made {
                 // A name decides where its line stands.
                 for line in &their_lines {
                     let about = harmless.iter().any(|harmless| line.contains(harmless));
-                    assert!(about || mine_lines.contains(line), "{field}: {value:?}: {name}: no {line}:\n{mine}");
+                    assert!(
+                        about || mine_lines.contains(line),
+                        "{field}: {value:?}: {name}: no {line}:\n{mine}"
+                    );
                 }
                 continue;
             }
@@ -257,7 +299,10 @@ impl Made {
                 check.arg("-n").stdin(std::process::Stdio::piped());
                 let mut child = check.spawn().expect("sh");
                 std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), mine.as_bytes()).expect("written");
-                assert!(child.wait().expect("sh").success(), "{field}: {value:?}: {name}:\n{mine}");
+                assert!(
+                    child.wait().expect("sh").success(),
+                    "{field}: {value:?}: {name}:\n{mine}"
+                );
             }
         }
     }

@@ -68,7 +68,10 @@ fn walk(root: &Value, node: &Value, at: &mut Vec<Part>, kind: &'static str, foun
         at.push(part);
         match next {
             Some(next) => walk(root, next, at, kind, found),
-            None => found.push(Field { kind, parts: at.clone() }),
+            None => found.push(Field {
+                kind,
+                parts: at.clone(),
+            }),
         }
         at.pop();
     };
@@ -94,7 +97,10 @@ fn walk(root: &Value, node: &Value, at: &mut Vec<Part>, kind: &'static str, foun
     let text = |kind: &Value| kind == "string";
     let is_text = text(&node["type"]) || node["type"].as_array().is_some_and(|types| types.iter().any(text));
     if is_text && node["enum"].is_null() && node["const"].is_null() {
-        found.push(Field { kind, parts: at.clone() });
+        found.push(Field {
+            kind,
+            parts: at.clone(),
+        });
     }
 }
 
@@ -182,7 +188,11 @@ impl Field {
         let folder = Path::new("/srv/harmless-folder");
         let one = self.with("\u{1}one", folder);
         let two = other.with("\u{1}two", folder);
-        let at = one.lines().zip(two.lines()).position(|(a, b)| a != b).expect("it is in there");
+        let at = one
+            .lines()
+            .zip(two.lines())
+            .position(|(a, b)| a != b)
+            .expect("it is in there");
         assert!(at < text.lines().count());
         at + 1
     }
@@ -203,7 +213,10 @@ fn enter<'a>(node: &'a mut Value, part: &Part) -> &'a mut Value {
             if !node.is_object() {
                 *node = json!({});
             }
-            node.as_object_mut().expect("a mapping").entry(key.clone()).or_insert(Value::Null)
+            node.as_object_mut()
+                .expect("a mapping")
+                .entry(key.clone())
+                .or_insert(Value::Null)
         }
         Part::Item => {
             if node.as_array().is_none_or(Vec::is_empty) {
@@ -215,7 +228,11 @@ fn enter<'a>(node: &'a mut Value, part: &Part) -> &'a mut Value {
             if node.as_object().is_none_or(Map::is_empty) {
                 *node = json!({ "k": Value::Null });
             }
-            node.as_object_mut().expect("a mapping").values_mut().next().expect("an entry")
+            node.as_object_mut()
+                .expect("a mapping")
+                .values_mut()
+                .next()
+                .expect("an entry")
         }
     }
 }

@@ -144,7 +144,14 @@ impl Talk {
         self.requests.read_exact(&mut script).await.map_err(|_| Gone)?;
         // The lengths of the payload's parts stand in the script.
         let text = String::from_utf8_lossy(&script).into_owned();
-        let parts = text.lines().filter_map(|line| line.trim().strip_prefix("recv ")?.split(' ').nth(1)?.parse::<usize>().ok());
+        let parts = text.lines().filter_map(|line| {
+            line.trim()
+                .strip_prefix("recv ")?
+                .split(' ')
+                .nth(1)?
+                .parse::<usize>()
+                .ok()
+        });
         self.payload = vec![0; parts.sum()];
         self.requests.read_exact(&mut self.payload).await.map_err(|_| Gone)?;
         let mut state = self.liar.state.lock().unwrap();

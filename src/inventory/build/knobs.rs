@@ -105,7 +105,7 @@ pub fn system(check: &mut Check, raw: &At<RawSystem>) -> System {
         if let Err(why) = rules::sysctl(name) {
             check.refuse(name, &why, span);
         }
-        check.missing(value, name, "`sysctl`", span);
+        check.empty(value, &format!("sysctl `{name}`"), span);
         sysctl.insert(name.clone(), value.value.clone().unwrap_or_default());
     }
     System {
