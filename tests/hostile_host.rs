@@ -15,6 +15,7 @@ use hactl::inventory::secrets::{Keyring, Secrets};
 use hactl::report::plain::Plain;
 use hactl::report::{DiffMode, Paint, json, plan_text};
 use hactl::role::Templates;
+use hactl::transport::TransportError;
 use hactl::transport::wire::{Elevation, Limits, Piece, Session};
 use liar::{Act, Liar, Line};
 use proptest::prelude::*;
@@ -127,6 +128,30 @@ impl Run {
             assert_ne!(summary.exit_code, 0, "{:?}", self.events.last());
         }
     }
+}
+
+/// One request in virtual time; its result, and what its pieces counted for.
+fn ask(host: &Liar, limits: Limits) -> (Result<i32, TransportError>, usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let inventory = hactl::inventory::parse(INVENTORY, Path::new("/nowhere/inventory.yml"))
+            .unwrap()
+            .inventory;
+        let elevation = Elevation::of(&inventory.hosts["srv1"], None);
+        let mut session = Session::open(Arc::new(host.clone()), "srv1", elevation).await.unwrap();
+        let mut seen = 0;
+        let mut sink = |piece| match piece {
+            Piece::Mark(words) => seen += 1024 + words.concat().len(),
+            Piece::Data(data) => seen += data.len(),
+        };
+        let result = session.run("true", &[], limits, &mut sink).await;
+        session.close(true).await;
+        (result, seen)
+    })
 }
 
 fn words(text: &str) -> Line {
@@ -249,39 +274,73 @@ fn a_host_that_closes_anywhere_is_no_success() {
     assert!(closed > 150, "{closed}");
 }
 
-#[test]
-fn without_end_ends() {
-    let greeting = |line: Line| Liar::speaking(vec![Act::Endless(line)]);
-    let probe = |line: Line| Liar::answering(vec![Act::Endless(line)]);
-    let order = |line: Line| {
-        let begun = vec![words("begin 0")];
-        Liar::answering(vec![
-            Act::Answer(honest_probe(), "0".into()),
-            Act::Then(begun, Box::new(Act::Endless(line))),
-        ])
-    };
-    let endless = [
+/// What a host can say without end.
+fn endless() -> Vec<Line> {
+    vec![
         Line::text(&"x".repeat(50_000)),
-        Line::text(&"\n\u{1e}".repeat(30_000)),
         Line::text(&"x\n".repeat(30_000)),
+        Line::text(&"\n\u{1e}".repeat(30_000)),
         Line::Bytes(vec![0xff; 60_000]),
         Line::Bytes(vec![b'\n'; 60_000]),
         words("facts"),
         words("begin 0"),
         words("waits"),
+        words(&"x".repeat(10_000)),
         Line::Drip(b"x".to_vec()),
         Line::Drip(b"\n".to_vec()),
         Line::Drip(b"\x1e".to_vec()),
         Line::Silence,
-    ];
-    for line in endless {
-        for host in [greeting(line.clone()), probe(line.clone()), order(line.clone())] {
-            let run = run(&host);
-            run.is_quiet();
-            run.is_no_success();
-            assert!(run.events.len() < 60_000, "{line:?}: {} events", run.events.len());
-            assert!(host.told() < 200 << 20, "{line:?}: read {} bytes", host.told());
+    ]
+}
+
+#[test]
+fn a_session_without_end_ends() {
+    let limits = Limits {
+        silence: Duration::from_secs(60),
+        total: Some(Duration::from_secs(300)),
+        bytes: 1 << 20,
+    };
+    for line in endless() {
+        for host in [
+            Liar::speaking(vec![Act::Endless(line.clone())]),
+            Liar::answering(vec![Act::Endless(line.clone())]),
+        ] {
+            let (result, _) = ask(&host, limits);
+            assert!(result.is_err(), "{line:?}");
+            assert!(host.told() < 4 << 20, "{line:?}: {} bytes were read", host.told());
         }
+    }
+}
+
+/// The same through a whole run; its own limits are larger.
+#[test]
+fn a_run_without_end_ends() {
+    let begun = vec![words("begin 0")];
+    let order = |line: &Line| {
+        Liar::answering(vec![
+            Act::Answer(honest_probe(), "0".into()),
+            Act::Then(begun.clone(), Box::new(Act::Endless(line.clone()))),
+        ])
+    };
+    let probe = |line: &Line| Liar::answering(vec![Act::Endless(line.clone())]);
+    let all = endless();
+    let hosts = [
+        order(&all[1]),
+        order(&all[6]),
+        order(&all[7]),
+        order(&all[9]),
+        order(&all[12]),
+        probe(&all[0]),
+        probe(&all[5]),
+        probe(&all[10]),
+        probe(&all[12]),
+    ];
+    for (case, host) in hosts.into_iter().enumerate() {
+        let run = run(&host);
+        run.is_quiet();
+        run.is_no_success();
+        assert!(run.events.len() < 60_000, "{case}: {} events", run.events.len());
+        assert!(host.told() < 100 << 20, "{case}: {} bytes were read", host.told());
     }
 }
 
@@ -433,23 +492,12 @@ proptest! {
         lines.extend((0..marks).map(|n| words(&format!("m {n}"))));
         let host = Liar::answering(vec![Act::Answer(lines, "3".into())]);
         let limits = Limits { silence: Duration::from_secs(5), total: Some(Duration::from_secs(9)), bytes: 50_000 };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let inventory = hactl::inventory::parse(INVENTORY, Path::new("/nowhere/inventory.yml")).unwrap().inventory;
-            let elevation = Elevation::of(&inventory.hosts["srv1"], None);
-            let mut session = Session::open(Arc::new(host), "srv1", elevation).await.unwrap();
-            let mut seen = 0;
-            let mut sink = |piece| match piece {
-                Piece::Mark(words) => seen += 1024 + words.concat().len(),
-                Piece::Data(data) => seen += data.len(),
-            };
-            let result = session.run("true", &[], limits, &mut sink).await;
-            assert!(seen <= 50_000);
-            match marks {
-                0..=40 => assert!(matches!(result, Ok(3)), "{result:?}"),
-                50.. => assert!(result.is_err()),
-                _ => {}
-            }
-        });
+        let (result, seen) = ask(&host, limits);
+        assert!(seen <= 50_000);
+        match marks {
+            0..=40 => assert!(matches!(result, Ok(3)), "{result:?}"),
+            50.. => assert!(result.is_err()),
+            _ => {}
+        }
     }
 }
