@@ -54,6 +54,11 @@ pub fn masked(text: &str, secrets: &[Secret]) -> String {
 pub trait SecretStore {
     /// The secret's value; the error names it and says how to set it.
     fn secret(&self, name: &str) -> crate::error::Result<Secret>;
+
+    /// Its older values that hosts may still have, after a rotation that no apply has carried through; newest first.
+    fn previous(&self, _name: &str) -> Vec<Secret> {
+        Vec::new()
+    }
 }
 
 /// Text that may or may not be secret, e.g. a rendered file: secret as soon as one secret went into it.

@@ -62,7 +62,7 @@ impl Place {
     }
 }
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 12] = [
     "check",
     "plan",
     "apply",
@@ -70,6 +70,7 @@ const VERBS: [&str; 11] = [
     "status",
     "exec",
     "ssh",
+    "secrets",
     "lab",
     "schema",
     "completions",
@@ -85,6 +86,9 @@ fn help_of_every_verb() {
     }
     for verb in ["up", "down", "status", "cut", "heal", "kill", "boot"] {
         insta::assert_snapshot!(format!("help-lab-{verb}"), place.seen(&["lab", verb, "-h"]));
+    }
+    for verb in ["init", "edit", "set", "rotate", "show-names"] {
+        insta::assert_snapshot!(format!("help-secrets-{verb}"), place.seen(&["secrets", verb, "-h"]));
     }
 }
 
@@ -202,6 +206,9 @@ fn json_of_every_verb_holds_to_the_schema() {
             ],
             4,
         ),
+        (&["secrets", "init"], 0),
+        (&["secrets", "rotate", "redis/cache"], 0),
+        (&["secrets", "show-names"], 0),
         (&["check", "nowhere.yml"], 2),
         (&["apply"], 2),
         (&["no-such-verb"], 2),

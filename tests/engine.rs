@@ -126,6 +126,29 @@ async fn who_holds_the_lock_is_told_and_nothing_changes() {
     assert_eq!(*host.state.lock().unwrap(), before);
 }
 
+/// By plan and apply alike, before anything is changed, naming what would do.
+#[tokio::test]
+async fn a_system_that_the_roles_are_not_made_for_is_refused() {
+    for (os, version) in [("alpine", "3.20.3"), ("debian", "11"), ("debian", ""), ("", "")] {
+        let host = Modelled::bare();
+        {
+            let mut state = host.state.lock().unwrap();
+            state.facts.os = os.into();
+            state.facts.os_version = version.into();
+        }
+        let (engine, _events) = engine(&host);
+        let survey = engine.survey(&[]).await;
+        let [failure] = survey.failures.as_slice() else {
+            panic!("{os} {version}: {:?}", survey.failures)
+        };
+        assert_eq!(failure.kind, hactl::error::Kind::Refused);
+        assert!(failure.message.contains("is not supported"), "{}", failure.message);
+        let hint = failure.hint.as_deref().unwrap();
+        assert_eq!(hint, "supported are Debian 12, Debian 13, Ubuntu 22.04, Ubuntu 24.04");
+        assert!(survey.plan.is_empty());
+    }
+}
+
 #[tokio::test]
 async fn an_unreachable_host_is_a_failure_of_the_survey() {
     let host = Modelled::bare();

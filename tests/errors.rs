@@ -238,7 +238,7 @@ fn secrets(book: &mut Book) {
         home: Some(other.path().to_owned()),
         ask: Keyring::nobody(),
     };
-    Secrets::set(
+    hactl::inventory::secrets::set(
         &loaded.inventory,
         &keyring,
         "redis/cache",
@@ -647,6 +647,11 @@ fn every_error_in_one_text() {
         (r"SHA256:[A-Za-z0-9+/=]{20,}", "SHA256:[FINGERPRINT]"),
         (r"age1[a-z0-9]{50,}", "age1[KEY]"),
         (r"\d+ ms\b", "[N] ms"),
+        (r"\d+ of \d+ resources", "[N] of [N] resources"),
+        (r"\[1/\d+\]", "[1/N]"),
+        (r"and \d+ more", "and [N] more"),
+        (r"of \d+ steps", "of [N] steps"),
+        (r"roles are: .*; `", "roles are: [ROLES]; `"),
         (r"\.tmp[A-Za-z0-9]{6}", "[TMP]"),
         (r"hactl \d+\.\d+\.\d+", "hactl [VERSION]"),
     ] }, {

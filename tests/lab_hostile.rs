@@ -7,7 +7,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use common::stack::{Serves, Stack};
-use hactl::inventory::secrets::{Keyring, Secrets};
+use hactl::inventory::secrets::{Keyring, set};
 use hactl::quote::sh;
 use hactl::secret::Secret;
 use serde_json::{Value, json};
@@ -145,8 +145,7 @@ fn set_passwords(stack: &Stack, password: &str) {
         ask: Keyring::nobody(),
     };
     for name in ["app/database", "redis/cache", "redis/queue"] {
-        Secrets::set(&loaded.inventory, &keyring, name, Secret::new(password))
-            .unwrap_or_else(|error| panic!("{error}"));
+        set(&loaded.inventory, &keyring, name, Secret::new(password)).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 

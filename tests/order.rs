@@ -167,6 +167,151 @@ async fn a_second_run_is_told_who_holds_the_lock_and_the_lock_dies_with_its_conn
     assert_eq!(verdict, Verdict::Done);
 }
 
+/// Makes the holder of run r1 look as if nothing had been heard of it for `seconds`.
+fn silent_for(sandbox: &Sandbox, seconds: u64) {
+    let text = std::fs::read_to_string("/proc/uptime").unwrap();
+    let up: u64 = text.split('.').next().unwrap().parse().unwrap();
+    std::fs::write(sandbox.run().join("runs/r1/heard"), format!("{}\n", up - seconds)).unwrap();
+}
+
+fn heard(sandbox: &Sandbox) -> Option<String> {
+    std::fs::read_to_string(sandbox.run().join("runs/r1/heard")).ok()
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(tokio::time::Instant::now() < end, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_host_hears_of_its_run_while_a_step_runs_and_between_orders() {
+    let sandbox = Sandbox::new();
+    let gate = sandbox.etc().join("gate");
+    let waits = format!("while [ ! -e {} ]; do sleep 0.05; done", gate.display());
+    let waits = steps(vec![command("waits", &waits).into()]);
+    let mut link = link(&sandbox).await;
+    // As every run: it asked before it changes anything.
+    link.ask(&Ask::default()).await.unwrap();
+    let mut order = order("r1", &waits);
+    order.last = false;
+    let during = async {
+        until("the order began", || heard(&sandbox).is_some()).await;
+        silent_for(&sandbox, 30);
+        let silent = heard(&sandbox);
+        until("a heartbeat during the step", || heard(&sandbox) != silent).await;
+        std::fs::write(&gate, "").unwrap();
+    };
+    let ((verdict, said), ()) = tokio::join!(carry_out(link.as_mut(), order.clone()), during);
+    assert_eq!((verdict, said.as_str()), (Verdict::Done, "[0]\n[0=0]\n"));
+    silent_for(&sandbox, 30);
+    let silent = heard(&sandbox);
+    until("a heartbeat between orders", || heard(&sandbox) != silent).await;
+    // Neither was taken for a part of the next order.
+    order.last = true;
+    assert_eq!(carry_out(link.as_mut(), order).await.0, Verdict::Done);
+}
+
+#[tokio::test]
+async fn a_silent_run_is_ended_and_one_that_was_just_heard_is_not() {
+    let sandbox = Sandbox::new();
+    let first = steps(vec![command("first", "echo x").into()]);
+    let mut holder = link(&sandbox).await;
+    let mut one = order("r1", &first);
+    one.last = false;
+    assert_eq!(carry_out(holder.as_mut(), one.clone()).await.0, Verdict::Done);
+    let mut two = order("r2", &first);
+    two.generation = "r1";
+
+    silent_for(&sandbox, 30);
+    let verdict = carry_out(link(&sandbox).await.as_mut(), two.clone()).await.0;
+    let Verdict::Locked(who) = verdict else {
+        panic!("{verdict:?}")
+    };
+    assert!(who.contains("nothing was heard of it for 3"), "{who}");
+
+    silent_for(&sandbox, 60);
+    assert_eq!(carry_out(link(&sandbox).await.as_mut(), two).await.0, Verdict::Done);
+    let late = holder.carry_out(one, &mut |_| {}).await;
+    assert!(late.is_err(), "the first run cannot go on: {late:?}");
+}
+
+/// The step of a run that is gone goes on to its end, and only then another run's begin.
+#[tokio::test]
+async fn two_runs_never_change_a_host_at_once() {
+    for gone in ["silent", "closed"] {
+        let sandbox = Sandbox::new();
+        let (gate, log) = (sandbox.etc().join("gate"), sandbox.etc().join("log"));
+        let slow = format!(
+            "echo began >>{log}; while [ ! -e {gate} ]; do sleep 0.05; done; echo ended >>{log}",
+            log = log.display(),
+            gate = gate.display()
+        );
+        let slow = steps(vec![
+            command("slow", &slow).into(),
+            command("never", &format!("echo never >>{}", log.display())).into(),
+        ]);
+        let quick = steps(vec![
+            command("quick", &format!("echo other >>{}", log.display())).into(),
+        ]);
+        let mut holder = link(&sandbox).await;
+        let running = tokio::spawn(async move { holder.carry_out(order("r1", &slow), &mut |_| {}).await.map(drop) });
+        until("the slow step began", || log.exists()).await;
+        match gone {
+            "silent" => silent_for(&sandbox, 60),
+            _ => {
+                running.abort();
+                until("the end of the connection was noticed", || heard(&sandbox).is_none()).await;
+            }
+        }
+        let mut two = order("r2", &quick);
+        two.generation = "r1";
+        let mut other = link(&sandbox).await;
+        let (waits, mut waiting) = tokio::sync::mpsc::unbounded_channel();
+        let open = async {
+            waiting.recv().await;
+            std::fs::write(&gate, "").unwrap();
+        };
+        let mut take = |progress| {
+            if matches!(progress, Progress::Waits(_)) {
+                waits.send(()).unwrap();
+            }
+        };
+        let (verdict, ()) = tokio::join!(other.carry_out(two, &mut take), open);
+        assert_eq!(verdict.unwrap(), Verdict::Done, "{gone}");
+        assert_eq!(
+            std::fs::read_to_string(&log).unwrap(),
+            "began\nended\nother\n",
+            "{gone}"
+        );
+        if gone == "silent" {
+            assert!(running.await.unwrap().is_err(), "the first run cannot go on");
+        }
+    }
+}
+
+/// What an order that was refused did not read of its payload is data, whatever it looks like.
+#[tokio::test]
+async fn the_payload_of_a_refused_order_is_never_run() {
+    let sandbox = Sandbox::new();
+    let trap = sandbox.etc().join("trap");
+    let script = format!(": >{}", trap.display());
+    let text = format!("x\nhactl t {}\n{script}\n", script.len());
+    let hostile = steps(vec![
+        File::new(sandbox.etc().join("f").display().to_string(), text.repeat(200)).into(),
+    ]);
+    let mut wrong = order("r1", &hostile);
+    wrong.generation = "another";
+    let mut refused = link(&sandbox).await;
+    let (verdict, _) = carry_out(refused.as_mut(), wrong).await;
+    assert!(matches!(verdict, Verdict::Moved(_)), "{verdict:?}");
+    // Waits for the shell's end.
+    refused.close().await;
+    assert!(!trap.exists(), "a line of a file was run");
+}
+
 /// A run whose connection died leaves its last step running: the next one sees that, waits, and looks again.
 #[tokio::test]
 async fn what_a_cut_off_run_still_does_is_waited_for() {
@@ -188,12 +333,7 @@ async fn what_a_cut_off_run_still_does_is_waited_for() {
         () = began => {}
     }
     drop(cut);
-    // With ssh the shell's parents go with the connection; here the shell itself goes, and the step stays all the same.
-    let holder = std::fs::read_to_string(sandbox.run().join("holder")).unwrap();
-    let killed = std::process::Command::new("kill")
-        .args(["-KILL", holder.lines().next().unwrap()])
-        .status();
-    assert!(killed.unwrap().success());
+    until("the end of the connection was noticed", || heard(&sandbox).is_none()).await;
 
     let mut next = link(&sandbox).await;
     assert!(next.ask(&Ask::default()).await.unwrap().facts.busy);

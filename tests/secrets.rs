@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hactl::inventory::secrets::{Keyring, PLACEHOLDER, Secrets};
+use hactl::inventory::secrets::{Keyring, PLACEHOLDER, Secrets, set};
 use hactl::inventory::{Inventory, Loaded, load};
 use hactl::secret::Secret;
 use tempfile::TempDir;
@@ -57,7 +57,7 @@ impl Place {
     }
 
     fn set(&self, name: &str, value: &str) {
-        Secrets::set(&self.inventory(), &self.keyring(), name, Secret::new(value)).unwrap_or_else(|e| panic!("{e}"));
+        set(&self.inventory(), &self.keyring(), name, Secret::new(value)).unwrap_or_else(|e| panic!("{e}"));
     }
 
     /// An error text without this run's own folder.
@@ -173,7 +173,7 @@ fn runs_at_the_same_time_agree() {
         for i in 0..8 {
             let (inventory, place) = (&inventory, &place);
             scope.spawn(move || {
-                Secrets::set(
+                set(
                     inventory,
                     &place.keyring(),
                     &format!("mine/{i}"),
@@ -462,7 +462,7 @@ fn readers_are_never_locked_out() {
     // ... of whom the inventory forgets one.
     let before = std::fs::read(place.at("secrets.age")).expect("the file");
     place.write(SITE);
-    let error = Secrets::set(&place.inventory(), &place.keyring(), "mine", Secret::new("y")).expect_err("refused");
+    let error = set(&place.inventory(), &place.keyring(), "mine", Secret::new("y")).expect_err("refused");
     assert!(
         error.message.contains("has 2 readers, but the inventory names 1"),
         "{error}"
@@ -470,7 +470,7 @@ fn readers_are_never_locked_out() {
     // A file that its writer could not read again.
     let third = age::x25519::Identity::generate().to_public();
     place.write(&format!("{SITE}secrets: {{ recipients: [ {other}, {third} ] }}\n"));
-    let error = Secrets::set(&place.inventory(), &place.keyring(), "mine", Secret::new("y")).expect_err("refused");
+    let error = set(&place.inventory(), &place.keyring(), "mine", Secret::new("y")).expect_err("refused");
     assert!(error.message.contains("not be readable by you"), "{error}");
     assert_eq!(std::fs::read(place.at("secrets.age")).expect("the file"), before);
 }

@@ -4,12 +4,14 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::args::{InventoryArg, LimitArg};
-use super::context::{Context, Ended, Missing, Prepared};
+use super::context::{Context, Ended, Missing, Prepared, keyring};
 use super::run::{Run, looked};
 use super::saved::Saved;
 use super::steps::StepArg;
 use crate::engine::{Approved, Summary, Survey};
 use crate::error::{Error, Kind, Result};
+use crate::inventory::Inventory;
+use crate::inventory::secrets::{self, Secrets};
 use crate::plan::Plan;
 use crate::report::{DiffMode, Format, plan_text, summary};
 
@@ -55,11 +57,20 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     };
     let prepared = Prepared::new(context, &args.inventory, &limit, Missing::Generate)?;
     let hosts = prepared.hosts.clone();
+    let inventory = std::sync::Arc::clone(&prepared.inventory);
+    // A run over a part leaves hosts or programs with older values.
+    let everything = hosts.len() == inventory.hosts.len()
+        && args.steps.wanted().is_empty()
+        && saved.as_ref().is_none_or(|saved| saved.is_whole());
+    let rotated = (everything && prepared.secrets.is_rotated()).then(|| prepared.secrets.clone());
     context.block_on(async {
         let run = Run::start(context, prepared, "apply", true)?;
         match carry_out(args, context, &run, &hosts, saved.as_ref()).await {
             Ok(summary) => {
                 let summary = run.end(summary).await?;
+                if let (0, Some(secrets)) = (summary.exit_code, &rotated) {
+                    forget_previous(&inventory, secrets, context);
+                }
                 if let Some(next) = summary::next("apply", summary.exit_code, &args.inventory.in_command()) {
                     context.hint(&next);
                 }
@@ -68,6 +79,16 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
             Err(error) => Err(run.fail(error).await),
         }
     })
+}
+
+/// Every host has the new values: the ones before are not needed any more.
+fn forget_previous(inventory: &Inventory, applied: &Secrets, context: &Context) {
+    if let Err(error) = secrets::forget_previous(inventory, &keyring(), applied) {
+        context.warn(&format!(
+            "the rotated secrets were carried through, but their old values are still in the file: {}",
+            error.message
+        ));
+    }
 }
 
 /// A run that would need an answer which nobody can give ends before anything is contacted.

@@ -237,7 +237,8 @@ fn resolve(inventory: &Inventory, missing: Missing) -> Result<Resolved> {
     }
 }
 
-fn keyring() -> Keyring {
+/// The keys of whoever runs this, who is asked for passphrases.
+pub fn keyring() -> Keyring {
     Keyring::from_env(Arc::new(|question| TerminalPrompt.passphrase(question)))
 }
 

@@ -15,7 +15,7 @@ use crate::lab::{Cable, DownOptions, Fleet, HostStatus, Lab, LabEvent, Suite, Up
 use crate::quote::terminal;
 use crate::report::note::Verdict;
 use crate::report::{Format, Note};
-use crate::resource::{Facts, Spec};
+use crate::resource::{Facts, Spec, System};
 use crate::role;
 use crate::topology::Topology;
 
@@ -85,6 +85,17 @@ enum SuiteArg {
     Trixie,
 }
 
+impl SuiteArg {
+    /// What a host of it is before it was asked.
+    fn facts(self) -> Facts {
+        let version = match self {
+            SuiteArg::Bookworm => "12",
+            SuiteArg::Trixie => "13",
+        };
+        System::of("debian", version).map_or_else(Facts::assumed, System::assumed)
+    }
+}
+
 impl From<SuiteArg> for Suite {
     fn from(arg: SuiteArg) -> Self {
         match arg {
@@ -95,12 +106,13 @@ impl From<SuiteArg> for Suite {
 }
 
 /// Every package that a host of the inventory wants.
-fn packages(context: &Context, inventory: &Inventory) -> Result<Vec<String>> {
+fn packages(context: &Context, inventory: &Inventory, suite: SuiteArg) -> Result<Vec<String>> {
     let templates = context.templates(inventory)?;
     let secrets = context.placeholders(inventory)?;
     let mut packages = BTreeSet::new();
+    let facts = suite.facts();
     for view in Topology::of(inventory).hosts() {
-        let desired = role::desired(view, &Facts::assumed(), &templates, &secrets)?;
+        let desired = role::desired(view, &facts, &templates, &secrets)?;
         packages.extend(
             desired
                 .resources
@@ -127,7 +139,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
             let loaded = context.inventory(inventory)?;
             let fleet = Fleet::of(&loaded.inventory)?;
             let warm = match warm {
-                true => packages(context, &loaded.inventory)?,
+                true => packages(context, &loaded.inventory, *suite)?,
                 false => Vec::new(),
             };
             let options = UpOptions {

@@ -16,6 +16,7 @@ mod render;
 mod run;
 mod saved;
 mod schema;
+mod secrets;
 mod ssh;
 mod status;
 mod steps;
@@ -57,6 +58,7 @@ enum Verb {
     Status(status::Args),
     Exec(exec::Args),
     Ssh(ssh::Args),
+    Secrets(secrets::Args),
     Lab(lab::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -84,6 +86,7 @@ fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
         Verb::Status(args) => status::run(&args, context),
         Verb::Exec(args) => exec::run(&args, context),
         Verb::Ssh(args) => ssh::run(&args, context),
+        Verb::Secrets(args) => secrets::run(&args, context),
         Verb::Lab(args) => lab::run(&args, context),
         Verb::Schema(args) => schema::run(&args, context),
         Verb::Completions(args) => completions::run(&args, context),

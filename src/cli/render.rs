@@ -120,12 +120,13 @@ fn files(desired: &Desired) -> Vec<Rendered> {
             Spec::Block(block) => rendered(&block.path, block.text.clone(), false),
             Spec::JsonKeys(json) => {
                 let mut keys = json.keys.clone();
-                for (key, secret) in &json.secrets {
+                for (key, secret) in json.secrets.iter().chain(&json.seeds) {
                     keys.insert(key.clone(), secret.reveal().into());
                 }
                 let text = serde_json::to_string_pretty(&keys).unwrap_or_default() + "\n";
-                rendered(&json.path, text, !json.secrets.is_empty())
+                rendered(&json.path, text, !json.secrets.is_empty() || !json.seeds.is_empty())
             }
+            Spec::RedisPassword(redis) => rendered(&redis.file, redis.text().reveal().to_owned(), true),
             _ => continue,
         };
         match files.iter_mut().find(|other| other.path == file.path) {

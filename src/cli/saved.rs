@@ -43,6 +43,11 @@ impl Saved {
         }
     }
 
+    /// Whether it is of all steps.
+    pub fn is_whole(&self) -> bool {
+        self.steps.is_empty()
+    }
+
     /// Names of its hosts.
     pub fn hosts(&self) -> Vec<String> {
         self.plan.hosts.iter().map(|host| host.host.clone()).collect()

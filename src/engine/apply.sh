@@ -2,28 +2,68 @@
 R=/run/hactl/runs/$RUN
 JOURNAL=/var/lib/hactl/journal/$RUN.log
 
-parent() { sed -n 's/^PPid:[^0-9]*//p' "/proc/$1/status" 2>/dev/null; }
-ancestry() { _p=$(parent "$1"); printf '%s %s' "$_p" "$(parent "${_p:-0}")"; }
+# Seconds after which a run that says nothing is taken for gone: eight heartbeats, and less than what its own machine needs
+# to give a dead connection up.
+SILENCE=40
 
-# lock WAIT: takes the kernel lock, which this shell keeps until it ends, connection included.
+# Seconds since the boot: a clock that is set must not make anybody look silent.
+uptime() { read -r _up _ </proc/uptime; printf '%s' "${_up%%.*}"; }
+
+# When a process began, in the kernel's ticks: with its number, that is the process and no later one of the same number.
+born() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
+
+# heard: notes that the controller is there. Builtins only: it runs every few seconds. Fails when the run's folder is gone.
+heard() { { read -r _up _ </proc/uptime && printf '%s\n' "${_up%%.*}" >"$R/heard"; } 2>/dev/null; }
+
+# listen, deaf: while steps run, the session's input holds heartbeats and nothing else; this shell waits for the step, so
+# another process takes them. The end of the input is the end of the connection.
+listen() {
+    exec 3<&0
+    {
+        trap - EXIT
+        while read -r _; do heard || exit; done
+        rm -f "$R/heard"
+    } <&3 3<&- 9>&- >/dev/null 2>&1 &
+    LISTENER=$!
+    exec 3<&-
+}
+deaf() {
+    kill "$LISTENER" 2>/dev/null
+    wait "$LISTENER" 2>/dev/null
+    return "$1"
+}
+
+# attended: whether the lock's holder has somebody at the other end of its connection. A shell that does not is ended; a
+# step that it runs keeps the lock until that is done.
+attended() {
+    { read -r _pid _born _run; } 2>/dev/null <"/run/hactl/holder" || return 1
+    [ -n "$_born" ] && [ "$(born "$_pid")" = "$_born" ] || return 1
+    { read -r _heard; } 2>/dev/null <"/run/hactl/runs/$_run/heard" || return 1
+    _silent=$(($(uptime) - _heard))
+    [ "$_silent" -gt "$SILENCE" ] || return 0
+    [ "$(born "$_pid")" != "$_born" ] || kill -KILL "$_pid"
+    return 1
+}
+
+locked() {
+    mark locked
+    sed 1d /run/hactl/holder
+    [ "${_silent:-0}" -lt 15 ] || echo "nothing was heard of it for $_silent s; after $SILENCE s it counts as gone"
+    return 6
+}
+
+# lock WAIT: takes the kernel lock, which this shell keeps until it ends, connection included. What is left of a run that
+# was cut off, its running step, is waited for; a run that somebody attends is not.
 lock() {
     mkdir -p -m 700 /run/hactl || { mark failed; echo "cannot write below /run"; return 4; }
     exec 9>>/run/hactl/lock
-    flock -n 9 && return 0
-    { read -r _pid; read -r _ancestry; } <"/run/hactl/holder" 2>/dev/null
-    # A connection that died leaves its shell, with the lock, until the running step ends: the shell has other parents
-    # by then. That is waited for; a live holder is not.
-    if [ -n "${_pid-}" ] && [ -d "/proc/$_pid" ] && [ "$(ancestry "$_pid")" = "${_ancestry-}" ]; then
-        mark locked
-        sed 1,2d /run/hactl/holder
-        return 6
-    fi
-    mark waits
-    echo "for the last step of a run that was cut off"
-    flock -w "$1" 9 && return 0
-    mark locked
-    sed 1,2d /run/hactl/holder
-    return 6
+    _end=$(($(uptime) + $1)) _said=
+    until flock -n 9; do
+        ! attended || { locked; return; }
+        [ "$(uptime)" -lt "$_end" ] || { locked; return; }
+        [ -n "$_said" ] || { mark waits; echo "for the last step of a run that was cut off"; _said=1; }
+        flock -w 2 9 && break
+    done
 }
 
 # settle WAIT: waits for what a run that was cut off still does, and leaves the lock alone.
@@ -39,7 +79,13 @@ hold() {
         { mark failed; echo "cannot write below /var/lib"; return 4; }
     lock "$5" || return $?
     mkdir -p /run/hactl/runs
-    printf '%s\n%s\n%s, since %s: %s (run %s)\n' "$$" "$(ancestry $$)" "$1" "$2" "$3" "$RUN" >/run/hactl/holder
+    rm -rf /run/hactl/runs/*
+    mkdir -m 700 "$R" && heard || { mark failed; echo "cannot write below /run"; return 4; }
+    trap 'rm -rf "$R"' EXIT
+    # A connection that is gone shows when the next mark is written: the data of the steps must not stay then either.
+    trap 'exit 1' PIPE
+    printf '%s %s %s\n%s, since %s: %s (run %s)\n' "$$" "$(born $$)" "$RUN" "$1" "$2" "$3" "$RUN" >/run/hactl/.holder~ &&
+        mv -f /run/hactl/.holder~ /run/hactl/holder || { mark failed; echo "cannot write below /run"; return 4; }
     _now=
     [ ! -r /var/lib/hactl/generation ] || read -r _now </var/lib/hactl/generation
     if [ "$_now" != "$4" ]; then
@@ -47,9 +93,6 @@ hold() {
         echo "another run ($_now) changed this host after it was looked at"
         return 7
     fi
-    rm -rf /run/hactl/runs/*
-    mkdir -m 700 "$R" || { mark failed; echo "cannot write below /run"; return 4; }
-    trap 'rm -rf "$R"' EXIT
     printf '%s\n' "$RUN" >/var/lib/hactl/.generation~ && mv -fT /var/lib/hactl/.generation~ /var/lib/hactl/generation ||
         { mark failed; echo "cannot write below /var/lib/hactl (is the disk full?)"; return 4; }
     ls -1t /var/lib/hactl/journal | sed 1,100d | while read -r _old; do rm -f "/var/lib/hactl/journal/$_old"; done
@@ -57,8 +100,12 @@ hold() {
     HELD=$RUN
 }
 
-# recv FILE BYTES: the next part of the payload.
-recv() { head -c "$2" >"$R/$1" || { mark failed; echo "cannot stage the data of the steps below /run"; return 4; }; }
+# recv FILE BYTES: the next part of the payload, for nobody else to read.
+recv() {
+    umask 077
+    head -c "$2" >"$R/$1" || { mark failed; echo "cannot stage the data of the steps below /run"; return 4; }
+    umask 022
+}
 
 # step NUMBER SECONDS ID
 step() {
@@ -76,12 +123,16 @@ step() {
     case $_rc in 0 | 99) return 0 ;; *) return 4 ;; esac
 }
 
-# leave STATUS LAST: ends an order.
+# leave STATUS LAST: ends an order. What a failed one did not read of its payload must never be read as requests, so the
+# session ends with it. The last order gives the lock back, whatever becomes of the connection.
 leave() {
+    [ "$1" = 0 ] || LAST=1
     if [ "$1" != 0 ] || [ "$2" = 1 ]; then
         printf 'left %s %s\n' "$(date +%s)" "$1" >>"$JOURNAL"
         [ "$1" != 0 ] || rm -rf /var/lib/hactl/previous/*
         rm -rf "$R"
+        HELD=
+        exec 9>&-
     fi
     return "$1"
 }

@@ -46,7 +46,8 @@ pub fn write(order: &Order) -> Request {
         steps.push_str(&format!(" &&\n    step {number} {} {}", step.deadline, sh(&step.id)));
     }
     script.push_str(&format!(
-        "order() {{\n    hold {} {} {} {} {ORPHAN_PATIENCE} || return $?\n    mkdir -m 700{folders} {receive}{steps}\n}}\norder\nleave $? {}\n",
+        "order() {{\n    hold {} {} {} {} {ORPHAN_PATIENCE} || return $?\n    \
+         rm -rf \"$R\"/[0-9]* && mkdir -m 700{folders} {receive} || return 4\n    listen\n    :{steps}\n    deaf $?\n}}\norder\nleave $? {}\n",
         sh(order.who),
         sh(order.since),
         sh(order.doing),

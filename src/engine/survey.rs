@@ -11,7 +11,8 @@ use super::{Engine, Event};
 use crate::error::Kind;
 use crate::inventory::Host;
 use crate::plan::{self, Desired, HostPlan, Plan};
-use crate::resource::{Ask, Facts, Observed};
+use crate::quote::terminal;
+use crate::resource::{Ask, Facts, Observed, System};
 use crate::role;
 use crate::secret::{Secret, SecretStore};
 use crate::transport::{Stage, TransportError};
@@ -90,7 +91,9 @@ impl Engine {
         let views = topology
             .hosts()
             .filter(|view| names.is_empty() || names.contains(&view.host.name));
-        let answers = join_all(views.map(|view| self.look(view.host))).await;
+        let views: Vec<_> = views.collect();
+        let all = views.len() == topology.hosts().count();
+        let answers = join_all(views.iter().map(|view| self.look(view.host, all))).await;
         let mut survey = Survey {
             plan: self.empty_plan(),
             hosts: Vec::new(),
@@ -128,12 +131,13 @@ impl Engine {
         }
     }
 
-    async fn look(&self, host: &Host) -> Result<(Surveyed, HostPlan), HostFailure> {
+    /// `all`: no host is left out, so that what others might still use can be taken away.
+    async fn look(&self, host: &Host, all: bool) -> Result<(Surveyed, HostPlan), HostFailure> {
         let failed = |error: TransportError| HostFailure::transport(&host.name, &error);
         let started = Instant::now();
         // What to ask hardly depends on the host's facts, so it is worked out while the connection is being made.
         let connecting = self.links.link(host);
-        let (assumed, link) = futures::join!(async { self.desired(host, &Facts::assumed()) }, connecting);
+        let (assumed, link) = futures::join!(async { self.desired(host, &Facts::assumed(), all) }, connecting);
         let (assumed, _) = assumed?;
         let mut link = link.map_err(failed)?;
         self.events.send(Event::HostConnected {
@@ -145,11 +149,12 @@ impl Engine {
         let mut ask = plan::questions(&assumed);
         ask.extend(&self.also_ask(host));
         let mut seen = link.ask(&ask).await.map_err(failed)?;
+        supported(host, &seen.facts)?;
         if self.settles && seen.facts.busy {
             self.settle(host, link.as_mut()).await?;
             seen = link.ask(&ask).await.map_err(failed)?;
         }
-        let (desired, secrets) = self.desired(host, &seen.facts)?;
+        let (desired, secrets) = self.desired(host, &seen.facts, all)?;
         // Facts can add questions (another package name on another release), and a diff needs what is there now.
         let mut more = plan::questions(&desired);
         let covered = more.is_covered_by(&ask);
@@ -224,15 +229,20 @@ impl Engine {
     }
 
     /// What the host should have, and the secrets in it.
-    fn desired(&self, host: &Host, facts: &Facts) -> Result<(Desired, Vec<Secret>), HostFailure> {
+    fn desired(&self, host: &Host, facts: &Facts, all: bool) -> Result<(Desired, Vec<Secret>), HostFailure> {
         let topology = crate::topology::Topology::of(&self.inventory);
         let view = crate::topology::HostView { topology, host };
         let secrets = Noted {
             store: self.secrets.as_ref(),
             given: Mutex::default(),
         };
-        let desired = role::desired(view, facts, &self.templates, &secrets)
+        let mut desired = role::desired(view, facts, &self.templates, &secrets)
             .map_err(|error| HostFailure::plain(&host.name, error))?;
+        if !all {
+            desired
+                .resources
+                .retain(|resource| resource.role != role::passwords::ROLE.name);
+        }
         let given = secrets
             .given
             .into_inner()
@@ -261,6 +271,24 @@ impl SecretStore for Noted<'_> {
         given.insert(name.to_owned(), secret.clone());
         Ok(secret)
     }
+}
+
+/// Refuses a system that the roles are not made for: its package manager, paths and units may be others.
+fn supported(host: &Host, facts: &Facts) -> Result<(), HostFailure> {
+    if facts.system().is_some() {
+        return Ok(());
+    }
+    let release = format!("{} {}", facts.os, facts.os_version);
+    Err(HostFailure {
+        host: host.name.clone(),
+        kind: Kind::Refused,
+        message: format!(
+            "{}: its system, {}, is not supported; nothing was changed",
+            host.name,
+            terminal(release.trim())
+        ),
+        hint: Some(format!("supported are {}", System::supported())),
+    })
 }
 
 impl Survey {

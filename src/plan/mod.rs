@@ -100,10 +100,10 @@ impl Plan {
                 host.steps.retain(|step| {
                     steps.iter().any(|wanted| {
                         step.role == *wanted
-                            || step
-                                .changes
-                                .iter()
-                                .any(|change| change.resource.contains(wanted.as_str()))
+                            || step.changes.iter().any(|change| {
+                                change.resource.contains(wanted.as_str())
+                                    && !change.resource.starts_with(crate::resource::OLD_PASSWORDS)
+                            })
                     })
                 });
             }

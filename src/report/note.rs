@@ -76,6 +76,27 @@ pub enum Note {
         /// Milliseconds, connection included.
         ms: u64,
     },
+    /// `secrets show-names`: a secret, without its value.
+    Secret {
+        /// Its name.
+        name: String,
+        /// Where it comes from, e.g. `generated`, `env:NAME`.
+        origin: String,
+        /// What should be known about it; empty: nothing.
+        remark: String,
+    },
+    /// `secrets init`: a public key of the operator.
+    Recipient {
+        /// The key, for `secrets.recipients`.
+        recipient: String,
+    },
+    /// `secrets`: the secrets file was written.
+    SecretsWritten {
+        /// The file.
+        path: String,
+        /// Names of the secrets that have new values, as far as they are known.
+        names: Vec<String>,
+    },
     /// `lab`: something was done.
     Lab {
         /// The host it was done to, if one.

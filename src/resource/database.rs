@@ -1,8 +1,10 @@
 //! Databases and users of MariaDB, through the host's own client as root over the unix socket.
 
+use std::collections::BTreeSet;
+
 use sha1::{Digest, Sha1};
 
-use super::{Action, Ask, Change, Kind, Observed, Script};
+use super::{Action, Ask, Change, Kind, OLD_PASSWORDS, Observed, Script};
 use crate::quote::{sh, sql, sql_name};
 use crate::secret::Secret;
 
@@ -16,7 +18,8 @@ pub struct Database {
     pub name: String,
 }
 
-/// A user with a password and what it may do.
+/// A user with a password and what it may do. Passwords that it had before stay good until [`DatabaseOldPasswords`], so
+/// that a new one reaches the application without a moment at which it has the wrong one.
 #[derive(Debug, Clone)]
 pub struct DatabaseUser {
     /// Its name.
@@ -29,12 +32,28 @@ pub struct DatabaseUser {
     pub grants: Vec<String>,
 }
 
+/// That a user has this password and no other; declared after everything that may still use an older one.
+#[derive(Debug, Clone)]
+pub struct DatabaseOldPasswords {
+    /// The user, as [`DatabaseUser`] makes it.
+    pub user: DatabaseUser,
+}
+
 /// MariaDB's stored form of a password (mysql_native_password): `*` and SHA1(SHA1(password)) in upper-case hex.
 fn native_hash(password: &str) -> String {
     let twice = Sha1::digest(Sha1::digest(password.as_bytes()));
     twice
         .iter()
         .fold(String::from("*"), |hex, byte| hex + &format!("{byte:02X}"))
+}
+
+/// Where MariaDB keeps the passwords that an account has beside its first.
+const OTHERS: &str = "'$.auth_or[*].authentication_string'";
+
+/// The hashes in the answer to [`DatabaseUser::password_query`].
+fn hashes(answer: &str) -> BTreeSet<&str> {
+    let words = answer.split(|c: char| !(c == '*' || c.is_ascii_hexdigit()));
+    words.filter(|word| word.len() == 41 && word.starts_with('*')).collect()
 }
 
 /// The answer to one question: empty when MariaDB is yet to be installed, a [`Action::Check`] when it could not be asked.
@@ -126,11 +145,23 @@ impl DatabaseUser {
     }
 
     fn password_query(&self) -> String {
+        // All passwords that are good for it: the first, and those that `OR` adds.
         format!(
-            "SELECT JSON_VALUE(Priv,'$.authentication_string') FROM mysql.global_priv WHERE User={} AND Host={}",
+            "SELECT CONCAT_WS(' ',JSON_VALUE(Priv,'$.authentication_string'),JSON_EXTRACT(Priv,{OTHERS})) {}",
+            self.from_priv()
+        )
+    }
+
+    fn from_priv(&self) -> String {
+        format!(
+            "FROM mysql.global_priv WHERE User={} AND Host={}",
             sql(&self.name),
             sql(&self.host)
         )
+    }
+
+    fn hash(&self) -> String {
+        native_hash(self.password.reveal())
     }
 
     fn password_key(&self) -> String {
@@ -161,7 +192,7 @@ impl Kind for DatabaseUser {
             return Some(Change::new(Action::Create, self.grants.join(", ")));
         }
         let mut reasons = Vec::new();
-        if stored != native_hash(self.password.reveal()) {
+        if !hashes(stored).contains(self.hash().as_str()) {
             reasons.push("password (changed)".to_owned());
         }
         for grant in &self.grants {
@@ -180,7 +211,8 @@ impl Kind for DatabaseUser {
             seen.sql = Ok(Default::default());
         }
         if let Ok(answers) = &mut seen.sql {
-            answers.insert(self.password_key(), native_hash(self.password.reveal()));
+            let before = answers.get(&self.password_key()).cloned().unwrap_or_default();
+            answers.insert(self.password_key(), format!("{} {before}", self.hash()));
             let grants = self
                 .grants
                 .iter()
@@ -198,11 +230,11 @@ impl Kind for DatabaseUser {
                 self.password_query(),
                 self.account()
             ));
-            let hash = script.blob(Secret::new(format!("{}\n", native_hash(self.password.reveal()))));
+            let hash = script.blob(Secret::new(format!("{}\n", self.hash())));
             script.line(format!(
                 "mariadb --no-defaults --batch --raw --skip-column-names --force <{questions} >\"$R/user\" 2>/dev/null"
             ));
-            let mut test = format!("grep -qxF -f {hash} \"$R/user\"");
+            let mut test = format!("grep -qF -f {hash} \"$R/user\"");
             for grant in &self.grants {
                 test.push_str(&format!(
                     " && grep -qF -e {} \"$R/user\"",
@@ -213,13 +245,74 @@ impl Kind for DatabaseUser {
         }
         let account = self.account();
         let password = sql(self.password.reveal());
-        let mut statements = format!(
-            "CREATE USER IF NOT EXISTS {account} IDENTIFIED BY {password};\nALTER USER {account} IDENTIFIED BY {password};\n"
-        );
+        let create = script.blob(Secret::new(format!(
+            "CREATE USER IF NOT EXISTS {account} IDENTIFIED BY {password};\n"
+        )));
+        let alter = script.blob(Secret::new(format!(
+            "ALTER USER {account} IDENTIFIED VIA mysql_native_password USING PASSWORD({password})"
+        )));
+        let mut rest = String::from(";\n");
         for grant in &self.grants {
-            statements.push_str(&format!("GRANT {grant} TO {account};\n"));
+            rest.push_str(&format!("GRANT {grant} TO {account};\n"));
         }
-        run_sql(&mut script, statements);
+        let (query, rest) = (script.blob(self.password_query()), script.blob(rest));
+        let new = script.blob(Secret::new(format!("{}\n", self.hash())));
+        // What was good before stays good: the words are hashes, so nothing of them has to be quoted.
+        script.line(format!(
+            "set -f\n\
+             {{ cat {create} {alter}\n\
+             for _hash in $(mariadb --no-defaults --batch --raw --skip-column-names <{query} | grep -oE '[*][0-9A-F]{{40}}' | grep -vxF -f {new}); do\n\
+             \x20   printf \" OR mysql_native_password USING '%s'\" \"$_hash\"\n\
+             done\n\
+             cat {rest}; }} >\"$R/sql\"\n\
+             mariadb --no-defaults --batch --skip-column-names <\"$R/sql\" || fail 'MariaDB refused'\n\
+             rm -f \"$R/sql\""
+        ));
+        script
+    }
+}
+
+impl Kind for DatabaseOldPasswords {
+    fn id(&self) -> String {
+        format!("{OLD_PASSWORDS}{}@{}", self.user.name, self.user.host)
+    }
+
+    fn ask(&self, ask: &mut Ask) {
+        ask.sql(&self.user.password_key(), &self.user.password_query());
+    }
+
+    fn compare(&self, seen: &Observed) -> Option<Change> {
+        let stored = match answer(seen, &self.user.password_key()) {
+            Ok(stored) => stored,
+            Err(_) => return Some(Change::new(Action::Check, "dropped if there are any")),
+        };
+        let hash = self.user.hash();
+        let old = hashes(stored).into_iter().filter(|other| *other != hash).count();
+        (old > 0).then(|| Change::new(Action::Remove, "refused from now on"))
+    }
+
+    fn project(&self, seen: &mut Observed) {
+        if let Ok(answers) = &mut seen.sql {
+            answers.insert(self.user.password_key(), self.user.hash());
+        }
+    }
+
+    fn converge(&self, change: &Change, _: &Observed) -> Script {
+        let mut script = Script::default();
+        let query = format!(
+            "SELECT COUNT(*) {} AND JSON_VALUE(Priv,'$.authentication_string')={} AND COALESCE(JSON_EXTRACT(Priv,{OTHERS}),'') NOT LIKE '%\"*%'",
+            self.user.from_priv(),
+            sql(&self.user.hash()),
+        );
+        same_if(&mut script, change, query);
+        let account = self.user.account();
+        run_sql(
+            &mut script,
+            format!(
+                "ALTER USER {account} IDENTIFIED BY {};\n",
+                sql(self.user.password.reveal())
+            ),
+        );
         script
     }
 }
@@ -261,6 +354,32 @@ mod tests {
         seen.fresh.insert(SERVER.into());
         Database { name: "erp".into() }.project(&mut seen);
         assert_eq!(user().compare(&seen).unwrap().action, Action::Create);
+    }
+
+    /// A rotation: the new password is added, and the old one goes only when that is declared.
+    #[test]
+    fn an_old_password_stays_good_until_it_is_dropped() {
+        let user = user();
+        let only = DatabaseOldPasswords { user: user.clone() };
+        let mut seen = Observed::bare(Facts::assumed());
+        let old = native_hash("old");
+        seen.sql = Ok([
+            (user.password_key(), old.clone()),
+            (
+                user.grants_key(),
+                "GRANT ALL PRIVILEGES ON `erp`.* TO `erp`@`127.0.0.1`".to_owned(),
+            ),
+        ]
+        .into());
+        assert_eq!(user.compare(&seen).unwrap().summary, "password (changed)");
+        user.project(&mut seen);
+        assert_eq!(user.compare(&seen), None);
+        assert!(hashes(seen.sql.as_ref().unwrap()[&user.password_key()].as_str()).contains(old.as_str()));
+        assert_eq!(only.compare(&seen).unwrap().action, Action::Remove);
+        only.project(&mut seen);
+        assert_eq!((only.compare(&seen), user.compare(&seen)), (None, None));
+        let both = format!("{} [\"{old}\"]", user.hash());
+        assert_eq!(hashes(&both).len(), 2);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::System;
+
 /// Facts of a host. All of it comes from the host and is untrusted: numbers are parsed, texts are only compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -32,6 +34,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The system, when it is one that roles are made for.
+    pub fn system(&self) -> Option<&'static System> {
+        System::of(&self.os, &self.os_version)
+    }
+
     /// What is assumed before a host was asked, and by `render`: Debian 12 with 2 processors and 4 GiB.
     pub fn assumed() -> Self {
         Facts {

@@ -24,6 +24,8 @@ pub struct JsonKeys {
     pub keys: Map<String, Value>,
     /// Keys that may not.
     pub secrets: Vec<(String, Secret)>,
+    /// Keys that are set when they are missing and never changed: with another value, what it protects would be lost.
+    pub seeds: Vec<(String, Secret)>,
 }
 
 impl JsonKeys {
@@ -45,6 +47,10 @@ impl JsonKeys {
 
     fn merged(&self, current: Map<String, Value>) -> String {
         let mut merged = current;
+        for (key, secret) in &self.seeds {
+            let value = || Value::String(secret.reveal().to_owned());
+            merged.entry(key.clone()).or_insert_with(value);
+        }
         merged.extend(self.wanted());
         // Frappe writes one blank of indentation and sorted keys; keeping both means that neither side rewrites a file
         // only for its looks.
@@ -73,7 +79,8 @@ impl Kind for JsonKeys {
 
     fn compare(&self, seen: &Observed) -> Option<Change> {
         let Some(state) = seen.paths.get(&self.path) else {
-            let names: Vec<_> = self.wanted().keys().cloned().collect();
+            let mut names: Vec<_> = self.wanted().keys().cloned().collect();
+            names.extend(self.seeds.iter().map(|(key, _)| key.clone()));
             return Some(Change::new(Action::Create, names.join(", ")));
         };
         if state.kind != PathKind::File {
@@ -98,6 +105,8 @@ impl Kind for JsonKeys {
                         reasons.push(format!("{key} (changed)"));
                     }
                 }
+                let missing = self.seeds.iter().filter(|(key, _)| !current.contains_key(key));
+                reasons.extend(missing.map(|(key, _)| format!("{key} (missing)")));
             }
         }
         update_for(reasons)
@@ -143,5 +152,61 @@ impl Kind for JsonKeys {
             self.mode
         ));
         script
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Facts;
+
+    fn keys(text: &str) -> (JsonKeys, Observed) {
+        let json = JsonKeys {
+            path: "/s.json".into(),
+            owner: "frappe".into(),
+            group: "frappe".into(),
+            mode: 0o600,
+            keys: serde_json::from_str(r#"{"port": 3306, "list": [1, {"a": true}]}"#).unwrap(),
+            secrets: vec![("password".into(), Secret::new("s3cret"))],
+            seeds: vec![("encryption_key".into(), Secret::new("new key"))],
+        };
+        let mut seen = Observed::bare(Facts::assumed());
+        json.project(&mut seen);
+        seen.contents.insert(json.path.clone(), text.as_bytes().to_vec());
+        (json, seen)
+    }
+
+    /// By meaning: order, blanks and foreign keys do not count; a key that is set once may have any value.
+    #[test]
+    fn what_differs_is_named_without_secrets() {
+        let wanted = r#""port":3306,"list":[1,{"a":true}],"password":"s3cret""#;
+        for (text, summary) in [
+            (format!("{{{wanted},\"encryption_key\":\"new key\"}}"), None),
+            (
+                format!("{{\"encryption_key\":\"old\", \"foreign\": 1,\n{wanted}}}"),
+                None,
+            ),
+            (format!("{{{wanted}}}"), Some("encryption_key (missing)")),
+            (
+                r#"{"port":"3306","password":"x","encryption_key":"old"}"#.to_owned(),
+                Some("port \"3306\" → 3306, list = [1,{\"a\":true}], password (changed)"),
+            ),
+        ] {
+            let (json, seen) = keys(&text);
+            let change = json.compare(&seen).map(|change| change.summary);
+            assert_eq!(change.as_deref(), summary, "{text}");
+        }
+    }
+
+    #[test]
+    fn foreign_keys_and_keys_that_are_set_once_survive() {
+        let (json, mut seen) = keys(r#"{"mute": 1, "port": 1, "encryption_key": "old"}"#);
+        json.project(&mut seen);
+        assert_eq!(json.compare(&seen), None);
+        let after: Value = serde_json::from_slice(&seen.contents["/s.json"]).unwrap();
+        let expected = serde_json::json!({
+            "encryption_key": "old", "list": [1, {"a": true}], "mute": 1, "password": "s3cret", "port": 3306
+        });
+        assert_eq!(after, expected);
     }
 }

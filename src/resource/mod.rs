@@ -15,9 +15,11 @@ mod package;
 mod path;
 pub mod probe;
 mod program;
+pub mod redis;
 pub mod script;
 mod service;
 mod sysctl;
+mod system;
 mod user;
 
 use std::time::Duration;
@@ -25,18 +27,24 @@ use std::time::Duration;
 pub use ask::Ask;
 pub use change::{Action, Change};
 pub use command::{Command, Guard};
-pub use database::{Database, DatabaseUser};
+pub use database::{Database, DatabaseOldPasswords, DatabaseUser};
 pub use facts::Facts;
 pub use file::{Block, File, Source, Validator};
 pub use json::JsonKeys;
 pub use observed::Observed;
 pub use package::Package;
 pub use path::{Absent, Directory, Link};
-pub use program::Program;
+pub use program::{Program, Reloads};
+pub use redis::{RedisOldPasswords, RedisPassword};
 pub use script::Script;
 pub use service::{OnChange, Service, Stopped};
 pub use sysctl::Sysctl;
+pub use system::{SYSTEMS, System};
 pub use user::{Group, User};
+
+/// How the ids begin of resources that take old passwords away. Others may still use those, so a run over a part of the
+/// steps or hosts leaves them alone.
+pub const OLD_PASSWORDS: &str = "old passwords of ";
 
 /// One thing a host should have, and who wants it.
 #[derive(Debug, Clone)]
@@ -58,6 +66,7 @@ pub enum Spec {
     Block(Block),
     Command(Command),
     Database(Database),
+    DatabaseOldPasswords(DatabaseOldPasswords),
     DatabaseUser(DatabaseUser),
     Directory(Directory),
     File(File),
@@ -66,6 +75,8 @@ pub enum Spec {
     Link(Link),
     Package(Package),
     Program(Program),
+    RedisOldPasswords(RedisOldPasswords),
+    RedisPassword(RedisPassword),
     Service(Service),
     Stopped(Stopped),
     Sysctl(Sysctl),
@@ -119,6 +130,7 @@ impl Spec {
             Spec::Block(k) => k,
             Spec::Command(k) => k,
             Spec::Database(k) => k,
+            Spec::DatabaseOldPasswords(k) => k,
             Spec::DatabaseUser(k) => k,
             Spec::Directory(k) => k,
             Spec::File(k) => k,
@@ -127,6 +139,8 @@ impl Spec {
             Spec::Link(k) => k,
             Spec::Package(k) => k,
             Spec::Program(k) => k,
+            Spec::RedisOldPasswords(k) => k,
+            Spec::RedisPassword(k) => k,
             Spec::Service(k) => k,
             Spec::Stopped(k) => k,
             Spec::Sysctl(k) => k,
@@ -149,6 +163,7 @@ into_spec!(
     Block,
     Command,
     Database,
+    DatabaseOldPasswords,
     DatabaseUser,
     Directory,
     File,
@@ -157,6 +172,8 @@ into_spec!(
     Link,
     Package,
     Program,
+    RedisOldPasswords,
+    RedisPassword,
     Service,
     Stopped,
     Sysctl,

@@ -148,11 +148,27 @@ load_programs() {
     fail "no older configuration was kept, so nothing was put back"
 }
 
-# An update restarts a group only when its configuration changed; new code alone needs a restart.
+# An update restarts a group only when its configuration changed; new code alone needs a restart. The processes in $GENTLE
+# replace their children on SIGHUP instead, without an interruption; $HARSH are the others. Children that are to leave are
+# listed for the health test: as long as one of them serves, not all do so with the files as they are.
 start_programs() {
+    rm -f "$R/leaving"
     supervisorctl reread >"$R/reread" 2>&1 || cat "$R/reread"
     supervisorctl update "$_group" >"$R/update" 2>&1 || cat "$R/update"
-    if ! grep -Eq "^$_group: (added|updated)" "$R/update"; then
+    if grep -Eq "^$_group: (added|updated)" "$R/update"; then return; fi
+    if [ -z "${GENTLE-}" ]; then
         supervisorctl restart "$_group:*"
+        return
     fi
+    for _program in $GENTLE; do
+        _pid=$(supervisorctl pid "$_program")
+        case $_pid in
+        '' | 0 | *[!0-9]*) supervisorctl restart "$_program" && continue ;;
+        esac
+        grep -lsx "PPid:[[:space:]]*$_pid" /proc/[0-9]*/status | sed 's,/proc/,,; s,/status,,' >>"$R/leaving"
+        kill -HUP "$_pid" || supervisorctl restart "$_program"
+    done
+    # Words of ours: group and process names.
+    # shellcheck disable=SC2086
+    [ -z "$HARSH" ] || supervisorctl restart $HARSH
 }

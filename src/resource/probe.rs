@@ -71,7 +71,10 @@ pub fn script(ask: &Ask) -> String {
 /// as not there.
 pub fn read(ask: &Ask, sections: &[Section]) -> Observed {
     let mut seen = Observed::bare(Facts {
+        // What a host does not say is not assumed: Debian's testing, e.g., has no number.
         os: String::new(),
+        os_version: String::new(),
+        codename: String::new(),
         ..Facts::assumed()
     });
     let mut test: Option<(usize, String)> = None;
@@ -147,7 +150,7 @@ fn read_facts(text: &str, facts: &mut Facts) {
         let Some((key, value)) = line.split_once('=') else {
             continue;
         };
-        let value = value.trim_matches('"').to_owned();
+        let value = value.trim_matches(['"', '\'']).to_owned();
         match key {
             "ID" => facts.os = value,
             "VERSION_ID" => facts.os_version = value,
@@ -394,6 +397,38 @@ mod tests {
                 output: "hello".into()
             }
         );
+    }
+
+    #[test]
+    fn systems_are_known_by_their_os_release() {
+        let system = |text: &str| {
+            let seen = read(&Ask::default(), &[section(&["facts"], text)]);
+            seen.facts.system().map(|system| system.name)
+        };
+        let jammy = "PRETTY_NAME=\"Ubuntu 22.04.5 LTS\"\nNAME=\"Ubuntu\"\nVERSION_ID=\"22.04\"\nVERSION=\"22.04.5 LTS (Jammy Jellyfish)\"\nVERSION_CODENAME=jammy\nID=ubuntu\nID_LIKE=debian\nUBUNTU_CODENAME=jammy\n";
+        let noble = "PRETTY_NAME=\"Ubuntu 24.04.1 LTS\"\nNAME=\"Ubuntu\"\nVERSION_ID=\"24.04\"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\n";
+        let cases = [
+            (
+                "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\nID=debian\n",
+                Some("Debian 12"),
+            ),
+            (
+                "VERSION_ID=\"13\"\nVERSION_CODENAME=trixie\nDEBIAN_VERSION_FULL=13.7\nID=debian\n",
+                Some("Debian 13"),
+            ),
+            (jammy, Some("Ubuntu 22.04")),
+            (noble, Some("Ubuntu 24.04")),
+            ("ID='debian'\nVERSION_ID='13'\n", Some("Debian 13")),
+            ("VERSION_ID=\"11\"\nID=debian\n", None),
+            ("NAME=\"Alpine Linux\"\nID=alpine\nVERSION_ID=3.20.3\n", None),
+            ("ID=ubuntu\nVERSION_ID=\"20.04\"\n", None),
+            // Debian's testing has no number, and a host may say nothing at all.
+            ("ID=debian\nVERSION_CODENAME=forky\n", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(system(text), expected, "{text}");
+        }
     }
 
     #[test]

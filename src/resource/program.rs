@@ -10,6 +10,15 @@ use crate::quote::{sh, sh_words};
 /// The unit that runs supervisord.
 const SUPERVISOR: &str = "supervisor.service";
 
+/// A process that takes up changed files without an interruption.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloads {
+    /// Its name in the group.
+    pub process: String,
+    /// The watched files that it reads again on SIGHUP, whereupon it replaces its children. All other changes restart it.
+    pub files: Vec<String>,
+}
+
 /// A group of programs under supervisord that must all run with their files as they are on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
@@ -19,6 +28,8 @@ pub struct Program {
     pub processes: Vec<String>,
     /// The group's configuration file and whatever else it reads at start (a release link, an environment file).
     pub watches: Vec<String>,
+    /// Processes that need no restart for some of those files.
+    pub reloads: Vec<Reloads>,
     /// Shell test that passes when it serves, besides all processes being up; `true` when there is none.
     pub health: String,
     /// How long it may take.
@@ -28,6 +39,25 @@ pub struct Program {
 impl Program {
     fn stamp(&self) -> String {
         format!("supervisor.{}", self.group)
+    }
+
+    /// The processes that take up all of these files without an interruption.
+    fn gentle(&self, stale: &[String]) -> Vec<&str> {
+        let takes = |reloads: &&Reloads| stale.iter().all(|path| reloads.files.contains(path));
+        let able = self.reloads.iter().filter(takes);
+        able.map(|reloads| reloads.process.as_str()).collect()
+    }
+
+    fn stale(&self, seen: &Observed) -> Vec<String> {
+        let (Some(unit), Some(programs)) = (seen.units.get(SUPERVISOR), &seen.programs) else {
+            return Vec::new();
+        };
+        let running = self
+            .processes
+            .iter()
+            .filter_map(|process| programs.get(&self.key(process)));
+        let since = running.map(|state| state.start).min().unwrap_or(0);
+        stale(seen, &self.watches, &self.stamp(), &unit.invocation, since)
     }
 
     fn key(&self, process: &str) -> String {
@@ -51,9 +81,9 @@ impl Kind for Program {
 
     fn compare(&self, seen: &Observed) -> Option<Change> {
         let start = || Some(Change::new(Action::Start, self.processes.join(", ")));
-        let Some(unit) = seen.units.get(SUPERVISOR) else {
+        if !seen.units.contains_key(SUPERVISOR) {
             return start();
-        };
+        }
         let Some(programs) = &seen.programs else {
             return Some(Change::new(Action::Start, "supervisord does not answer"));
         };
@@ -76,13 +106,14 @@ impl Kind for Program {
         if !down.is_empty() {
             return Some(Change::new(Action::Restart, down.join(", ")));
         }
-        let running = self
-            .processes
-            .iter()
-            .filter_map(|process| programs.get(&self.key(process)));
-        let since = running.map(|state| state.start).min().unwrap_or(0);
-        let stale = stale(seen, &self.watches, &self.stamp(), &unit.invocation, since);
-        (!stale.is_empty()).then(|| Change::new(Action::Restart, changed(&stale)))
+        let stale = self.stale(seen);
+        if stale.is_empty() {
+            return None;
+        }
+        Some(match self.gentle(&stale).as_slice() {
+            [] => Change::new(Action::Restart, changed(&stale)),
+            _ => Change::new(Action::Reload, changed(&stale)),
+        })
     }
 
     fn project(&self, seen: &mut Observed) {
@@ -105,8 +136,21 @@ impl Kind for Program {
         seen.loaded.insert(self.stamp(), Loaded { invocation, files });
     }
 
-    fn converge(&self, _: &Change, _: &Observed) -> Script {
+    fn converge(&self, change: &Change, seen: &Observed) -> Script {
         let mut script = Script::default();
+        if change.action == Action::Reload {
+            let stale = self.stale(seen);
+            let gentle = self.gentle(&stale);
+            let others = self
+                .processes
+                .iter()
+                .filter(|process| !gentle.contains(&process.as_str()));
+            script.line(format!(
+                "GENTLE={}\nHARSH={}",
+                sh(&sh_words(gentle.iter().map(|process| self.key(process)))),
+                sh(&sh_words(others.map(|process| self.key(process))))
+            ));
+        }
         let keys = sh_words(self.processes.iter().map(|process| self.key(process)));
         // supervisorctl's exit status takes STARTING and BACKOFF for running; the words tell.
         let health = script.blob(format!(
@@ -118,7 +162,10 @@ impl Kind for Program {
              \x20       state=0\n\
              \x20   done\n\
              \x20   exit $state\n\
-             }} || exit 1\n{}\n",
+             }} || exit 1\n\
+             [ ! -e \"$R/leaving\" ] || while read -r pid; do\n\
+             \x20   [ ! -d \"/proc/$pid\" ] || {{ echo \"process $pid still serves with what it had loaded before\"; exit 1; }}\n\
+             done <\"$R/leaving\"\n{}\n",
             self.health
         ));
         script.line(format!(

@@ -9,7 +9,7 @@ use super::Scope;
 use crate::error::{Error, Result};
 use crate::inventory::{App, Host, HostRole, Process, Site};
 use crate::quote::{sh, sh_words, sql_name};
-use crate::resource::{Facts, Program, Validator};
+use crate::resource::{Facts, Program, Reloads, Validator};
 use crate::topology::{HostView, Topology};
 
 /// Who serves files from the app's folders; Debian's own user and group of web servers.
@@ -218,6 +218,9 @@ pub struct Supervised {
     pub stop_group: bool,
     /// Environment besides HOME, USER and LANG; world-readable.
     pub environment: Vec<(String, String)>,
+    /// Watched files that it takes up on SIGHUP without an interruption, as gunicorn does with what its configuration
+    /// reads and its workers load. Only programs of one process.
+    pub reloads: Vec<String>,
 }
 
 impl Default for Supervised {
@@ -233,6 +236,7 @@ impl Default for Supervised {
             stopwaitsecs: 40,
             stop_group: false,
             environment: Vec::new(),
+            reloads: Vec::new(),
         }
     }
 }
@@ -340,6 +344,14 @@ pub fn supervise(
             .flat_map(|program| program.processes(group))
             .collect(),
         watches: [vec![path], watches].concat(),
+        reloads: programs
+            .iter()
+            .filter(|program| program.count == 1 && !program.reloads.is_empty())
+            .map(|program| Reloads {
+                process: format!("{group}-{}", program.name),
+                files: program.reloads.clone(),
+            })
+            .collect(),
         health,
         patience,
     });

@@ -10,6 +10,7 @@ use super::{Role, Scope, app};
 use crate::error::{Error, Result};
 use crate::inventory::{HostRole, MariaDb};
 use crate::resource::{Database, DatabaseUser, Facts, OnChange, Service, Validator};
+use crate::topology::HostView;
 
 /// The role.
 pub const ROLE: Role = Role {
@@ -56,22 +57,36 @@ fn declare(scope: &mut Scope) -> Result<()> {
         // A recovery after a power cut reads the whole redo log.
         patience: Duration::from_secs(120),
     });
-    let here = app::primary(scope.view.topology).is_some_and(|primary| primary.name == scope.view.host.name);
-    if here {
+    if has_accounts(&scope.view) {
         accounts(scope)?;
     }
     Ok(())
 }
 
+/// Accounts are made where they can be written; replicas get them from there.
+pub(super) fn has_accounts(view: &HostView) -> bool {
+    app::primary(view.topology).is_some_and(|primary| primary.name == view.host.name)
+}
+
 fn accounts(scope: &mut Scope) -> Result<()> {
     let inventory = scope.inventory();
     for account in app::databases(&inventory.app, &inventory.sites) {
-        scope.add(Database {
-            name: account.name.clone(),
-        });
+        scope.add(Database { name: account.name });
+    }
+    for user in users(scope)? {
+        scope.add(user);
+    }
+    Ok(())
+}
+
+/// The application's accounts, one for each address that it comes from.
+pub(super) fn users(scope: &Scope) -> Result<Vec<DatabaseUser>> {
+    let inventory = scope.inventory();
+    let mut users = Vec::new();
+    for account in app::databases(&inventory.app, &inventory.sites) {
         let password = scope.secret(&account.password)?;
         for host in app::database_clients(scope.view.topology) {
-            scope.add(DatabaseUser {
+            users.push(DatabaseUser {
                 name: account.name.clone(),
                 host,
                 password: password.clone(),
@@ -79,7 +94,7 @@ fn accounts(scope: &mut Scope) -> Result<()> {
             });
         }
     }
-    Ok(())
+    Ok(users)
 }
 
 /// Two thirds of the memory where nothing else runs; a third on a full server, where gunicorn, workers and Redis take

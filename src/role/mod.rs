@@ -5,9 +5,11 @@
 pub mod app;
 mod base;
 mod builtin;
+mod frappe;
 pub mod health;
 mod mariadb;
 pub mod nginx;
+pub mod passwords;
 mod redis;
 mod scope;
 mod supervisor;
@@ -44,9 +46,11 @@ pub const ROLES: &[Role] = &[
     mariadb::ROLE,
     redis::ROLE,
     supervisor::ROLE,
-    // frappe::ROLE comes here
     wsgi::ROLE,
     nginx::ROLE,
+    // After nginx: its realtime server trusts the certificate that nginx's role makes.
+    frappe::ROLE,
+    passwords::ROLE,
 ];
 
 /// Everything a host should have.

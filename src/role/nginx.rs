@@ -193,6 +193,7 @@ fn main(scope: &Scope, fingerprint: &str) -> Value {
         "http_port": inventory.nginx.http_port,
         "https_port": inventory.nginx.https_port,
         "ipv6": scope.facts.ipv6,
+        "http2_directive": scope.facts.system().is_some_and(|system| system.http2_directive),
         "tls": inventory.sites.iter().any(|site| certificate_name(site).is_some()),
     })
 }
@@ -234,6 +235,7 @@ fn sites(scope: &Scope) -> Value {
             port => format!(":{port}"),
         },
         "ipv6": scope.facts.ipv6,
+        "http2_directive": scope.facts.system().is_some_and(|system| system.http2_directive),
     })
 }
 

@@ -7,7 +7,8 @@ use serde_json::json;
 use super::{Role, Scope, app};
 use crate::error::{Error, Result};
 use crate::inventory::HostRole;
-use crate::resource::{Facts, OnChange, Service, Stopped};
+use crate::resource::redis::FUNCTIONS;
+use crate::resource::{Facts, OnChange, RedisPassword, Service, Stopped};
 
 /// The role.
 pub const ROLE: Role = Role {
@@ -53,19 +54,47 @@ impl Instance {
         format!("redis-server@{}.service", self.name)
     }
 
-    /// Passes when it answers to its password, which only the environment of redis-cli holds. All of it is read from the
-    /// file, since an older one may have been put back. Leaves `$port` and `$REDISCLI_AUTH`.
+    /// The file that holds its password.
+    pub fn password_file(&self) -> String {
+        format!("/etc/redis/redis-{}.password", self.name)
+    }
+
+    /// Passes when it answers to its password, which only the environment of redis-cli holds. All of it is read from its
+    /// files, since older ones may have been put back. Leaves `$port` and `$REDISCLI_AUTH`.
     pub fn ping(&self) -> String {
         format!(
-            "REDISCLI_AUTH=$(sed -n 's/^requirepass \"\\(.*\\)\"$/\\1/p' {config} | sed 's/\\\\\\(.\\)/\\1/g')\n\
-             export REDISCLI_AUTH\n\
-             port=$(sed -n 's/^port //p' {config})\n\
+            "{FUNCTIONS}\n\
+             redis_port {config}\n\
+             redis_password {file}\n\
              answer=$(timeout 5 redis-cli -h 127.0.0.1 -p \"$port\" ping 2>&1)\n\
              [ \"$answer\" = PONG ] || {{ printf '%s\\n' \"$answer\"; exit 1; }}",
             config = self.config(),
+            file = self.password_file(),
         )
     }
+
+    /// Its password, and those that it may still have instead.
+    ///
+    /// # Errors
+    /// A secret that is missing, or of bytes that a password of Redis cannot have.
+    pub fn password(&self, scope: &Scope) -> Result<RedisPassword> {
+        let password = scope.secret(self.password)?;
+        one_line(password.reveal(), self.password)?;
+        Ok(RedisPassword {
+            instance: self.name.into(),
+            unit: self.unit(),
+            config: self.config(),
+            file: self.password_file(),
+            password,
+            previous: scope.previous(self.password),
+            health: self.ping(),
+            patience: PATIENCE,
+        })
+    }
 }
+
+/// An append-only file is read before it answers.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn declare(scope: &mut Scope) -> Result<()> {
     let redis = &scope.inventory().redis;
@@ -82,7 +111,6 @@ fn declare(scope: &mut Scope) -> Result<()> {
     };
     let maxmemory_mb = redis.cache_maxmemory_mb.unwrap_or_else(|| cache_mb(scope.facts));
     for instance in instances(redis) {
-        one_line(scope.secret(instance.password)?.reveal(), instance.password)?;
         let dir = format!("/var/lib/redis/{}", instance.name);
         scope.directory(&dir, "redis", "redis", 0o750);
         let context = json!({
@@ -90,10 +118,11 @@ fn declare(scope: &mut Scope) -> Result<()> {
             "cache": instance.name == "cache",
             "bind": bind,
             "port": instance.port,
-            "password": instance.password,
+            "password_file": instance.password_file(),
             "dir": dir,
             "maxmemory_mb": maxmemory_mb,
         });
+        scope.add(instance.password(scope)?);
         let file = scope.file(&instance.config(), "redis/redis.conf", &context)?;
         scope.add(file.owned("redis", "redis", 0o640));
         scope.add(Service {
@@ -101,8 +130,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
             watches: vec![instance.config()],
             on_change: OnChange::Restart,
             health: instance.ping(),
-            // An append-only file is read before it answers.
-            patience: Duration::from_secs(60),
+            patience: PATIENCE,
         });
     }
     Ok(())

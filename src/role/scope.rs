@@ -117,4 +117,9 @@ impl<'a> Scope<'a> {
     pub fn secret(&self, name: &str) -> Result<Secret> {
         self.secrets.secret(name)
     }
+
+    /// Older values of a rotated secret that hosts may still have; see [`SecretStore::previous`].
+    pub fn previous(&self, name: &str) -> Vec<Secret> {
+        self.secrets.previous(name)
+    }
 }

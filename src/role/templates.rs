@@ -239,7 +239,7 @@ fn fill(rendered: &str, secrets: &dyn SecretStore) -> Result<Text> {
         let value = secrets.secret(name)?;
         match form {
             "url" => out.push_str(&percent_encode(value.reveal())),
-            "redis" => out.push_str(&redis_word(value.reveal())),
+            "redis" => out.push_str(&crate::resource::redis::word(value.reveal())),
             "sh" => out.push_str(&crate::quote::sh(value.reveal())),
             _ => out.push_str(value.reveal()),
         }
@@ -262,23 +262,6 @@ pub fn percent_encode(value: &str) -> String {
         }
         out
     })
-}
-
-/// A word of redis.conf in double quotes. Bytes beyond ASCII stand for themselves there; the health check reads the word
-/// back with nothing but backslashes to undo.
-fn redis_word(value: &str) -> String {
-    let mut out = String::from("\"");
-    for c in value.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => c
-                .to_string()
-                .bytes()
-                .for_each(|byte| out.push_str(&format!("\\x{byte:02x}"))),
-            c => out.push(c),
-        }
-    }
-    out + "\""
 }
 
 /// Joins lines that hold nothing but a tag or a comment to the line after them, so that they leave no empty line.

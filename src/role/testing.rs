@@ -46,10 +46,16 @@ hosts:
   srv1: { address: 10.77.0.11 }
 app:
   kind: frappe
-  apps: [ { name: frappe, url: "https://github.com/frappe/frappe", ref: v15.51.2 } ]
+  apps:
+    - { name: frappe, url: "https://github.com/frappe/frappe", ref: v15.51.2 }
+    - { name: erpnext, url: "https://github.com/frappe/erpnext", ref: version-15 }
+  config: { http_timeout: 300, redis_socketio: null }
+  workers:
+    - { name: short, queues: [ short, default ], count: 2 }
+    - { name: reports, timeout: 7200 }
 sites:
   - { name: erp.example.com, aliases: [ www.example.com ], tls: { certificate: erp.crt, key: erp.key } }
-  - { name: plain.example.com, tls: none }
+  - { name: plain.example.com, tls: none, apps: [], config: { host_name: "https://elsewhere.example.com" } }
 system:
   timezone: Europe/Vienna
   sysctl: { net.core.somaxconn: "1024" }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::testing::{FRAPPE, GUESTBOOK, first, inventory};
 use crate::plan::{Desired, build};
-use crate::resource::{Facts, Kind, Observed, Spec};
+use crate::resource::{Facts, Kind, Observed, SYSTEMS, Spec};
 
 /// All files in full, and what runs.
 fn rendered(desired: &Desired, role: impl Fn(&str) -> bool) -> String {
@@ -25,7 +25,29 @@ fn rendered(desired: &Desired, role: impl Fn(&str) -> bool) -> String {
                 out.push_str(file.text.reveal());
             }
             Spec::Block(block) => writeln!(out, "=== block {} in {}\n{}", block.name, block.path, block.text).unwrap(),
-            Spec::Command(command) => writeln!(out, "=== {}\n{}", command.id(), command.run).unwrap(),
+            Spec::Command(command) => {
+                writeln!(out, "=== {} {:?}\n{}", command.id(), command.guards, command.run).unwrap();
+                if let Some(input) = &command.input {
+                    let secret = if input.is_secret() { " secret" } else { "" };
+                    writeln!(out, "---{secret} input\n{}", input.reveal()).unwrap();
+                }
+            }
+            Spec::JsonKeys(json) => {
+                writeln!(out, "=== {} {}:{} {:04o}", json.id(), json.owner, json.group, json.mode).unwrap();
+                let shown = json.keys.iter().map(|(key, value)| (key, "", value.to_string()));
+                let secrets = json
+                    .secrets
+                    .iter()
+                    .map(|(key, value)| (key, " secret", value.reveal().to_owned()));
+                let seeds = json
+                    .seeds
+                    .iter()
+                    .map(|(key, value)| (key, " secret, once", value.reveal().to_owned()));
+                for (key, how, value) in shown.chain(secrets).chain(seeds) {
+                    writeln!(out, "{key}{how}: {value}").unwrap();
+                }
+            }
+            Spec::Link(link) => writeln!(out, "=== {} → {}", link.id(), link.target).unwrap(),
             Spec::Service(service) => writeln!(out, "=== {}: {}", service.id(), service.health).unwrap(),
             Spec::Program(program) => {
                 writeln!(out, "=== {} {:?}: {}", program.id(), program.processes, program.health).unwrap();
@@ -52,6 +74,53 @@ fn a_frappe_servers_nginx_renders() {
     insta::assert_snapshot!("frappe_nginx", rendered(&desired, |role| role == "nginx"));
 }
 
+/// Where systems differ, and nowhere else: package names and files, from Debian 12's.
+#[test]
+fn systems_differ_only_where_they_must() {
+    let mut out = String::new();
+    for (kind, text) in [("wsgi", GUESTBOOK), ("frappe", FRAPPE)] {
+        let inventory = inventory(text);
+        let all = |facts: &Facts| {
+            let desired = first(&inventory, facts);
+            let mut text = String::new();
+            for resource in &desired.resources {
+                if let Spec::Package(package) = &resource.spec {
+                    writeln!(text, "package {}", package.name).unwrap();
+                }
+            }
+            text + &rendered(&desired, |_| true)
+        };
+        let base = all(&Facts::assumed());
+        writeln!(out, "##### {kind}").unwrap();
+        out.extend(
+            base.lines()
+                .filter(|line| line.starts_with("package "))
+                .map(|line| format!("{line}\n")),
+        );
+        for system in SYSTEMS {
+            writeln!(out, "### {}", system.name).unwrap();
+            let other = all(&system.assumed());
+            let diff = similar::TextDiff::from_lines(&base, &other);
+            for change in diff
+                .iter_all_changes()
+                .filter(|change| change.tag() != similar::ChangeTag::Equal)
+            {
+                // The configuration's own hash follows from the rest.
+                if !change.value().contains("# configuration ") && !change.value().contains("return 200 \"") {
+                    write!(out, "{}{change}", change.tag()).unwrap();
+                }
+            }
+        }
+    }
+    insta::assert_snapshot!("systems", out);
+}
+
+#[test]
+fn a_frappe_server_renders() {
+    let desired = first(&inventory(FRAPPE), &Facts::assumed());
+    insta::assert_snapshot!("frappe", rendered(&desired, |role| role == "frappe"));
+}
+
 #[test]
 fn no_rendered_line_lacks_its_template_line() {
     for inventory in [inventory(GUESTBOOK), inventory(FRAPPE)] {
@@ -67,7 +136,12 @@ fn no_rendered_line_lacks_its_template_line() {
 
 #[test]
 fn the_plan_of_a_bare_host() {
-    let plan = build(&first(&inventory(GUESTBOOK), &Facts::assumed()), &bare());
+    insta::assert_snapshot!("bare", planned(GUESTBOOK));
+    insta::assert_snapshot!("bare_frappe", planned(FRAPPE));
+}
+
+fn planned(text: &str) -> String {
+    let plan = build(&first(&inventory(text), &Facts::assumed()), &bare());
     let mut out = format!("{} resources\n", plan.resources);
     for step in &plan.steps {
         writeln!(out, "[{}] {} ({} s)", step.role, step.id, step.deadline).unwrap();
@@ -82,7 +156,7 @@ fn the_plan_of_a_bare_host() {
             .unwrap();
         }
     }
-    insta::assert_snapshot!("bare", out);
+    out
 }
 
 /// Secrets are in blobs that are marked, never in a script, a summary or a diff.
@@ -101,7 +175,9 @@ fn a_plan_shows_no_secret() {
             let plain = step.script.blobs.iter().filter_map(|blob| blob.shown());
             for text in plain.chain([step.script.body.as_str()]) {
                 assert!(
-                    !text.contains("<redis/") && !text.contains("<app/") && !text.contains("/key>"),
+                    !["<redis/", "<app/", "<site/", "/key>", "%3Credis"]
+                        .iter()
+                        .any(|secret| text.contains(secret)),
                     "{}",
                     step.id
                 );

@@ -82,6 +82,7 @@ fn files(scope: &mut Scope, wsgi: &Wsgi) -> Result<Vec<String>> {
             "timeout": process.http_timeout,
             // Connections that an app opens when it is imported must not be shared by forked workers.
             "preload": "False",
+            "environment": format!("{path}/env"),
         });
         let file = scope.file(&format!("{path}/gunicorn.conf.py"), "app/gunicorn.conf.py", &context)?;
         watches.push(file.path.clone());
@@ -186,6 +187,7 @@ fn run(scope: &mut Scope, wsgi: &Wsgi, mut watches: Vec<String>) -> Result<()> {
                 "-c".into(),
                 format!("{path}/gunicorn.conf.py"),
             ],
+            reloads: vec![format!("{path}/env"), format!("{path}/gunicorn.conf.py")],
             ..Supervised::default()
         });
         health = web_health(&scope.view, wsgi);

@@ -11,6 +11,7 @@ pub mod native;
 mod openssh;
 pub mod prompt;
 pub mod sshconfig;
+mod sudo;
 mod trust;
 pub mod wire;
 

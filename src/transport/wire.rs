@@ -1,4 +1,4 @@
-//! hactl's protocol over a [`Pipe`]: requests are shell scripts, answers are bytes between marks.
+//! hactl's protocol over a [`Pipe`](super::Pipe): requests are shell scripts, answers are bytes between marks.
 //!
 //! The far side is one `sh` that runs [`BOOTSTRAP`]: it reads a header line `hactl TOKEN LENGTH`, that many bytes of script,
 //! evaluates them (a script may read further bytes, its payload, from standard input) and prints the mark `done STATUS`.
@@ -6,15 +6,17 @@
 //! command can be taken for one by accident. The header of the first request is sent before the far side said anything:
 //! asking costs exactly one round trip on top of the connection.
 
-use std::sync::{Arc, Mutex};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
 
-use super::{Connection, Exit, Pipe, TransportError};
-use crate::inventory::{Become, Host};
-use crate::quote::{sh, terminal};
-use crate::secret::Secret;
+pub use super::sudo::Elevation;
+use super::{Connection, Exit, TransportError};
+use crate::quote::terminal;
 
 /// What runs on the host; see the module's text.
 const BOOTSTRAP: &str = include_str!("bootstrap.sh");
@@ -24,9 +26,7 @@ const LINE_LIMIT: usize = 4096;
 /// What a mark counts for beside its bytes: whoever reads an answer keeps something for each.
 const MARK_COST: usize = 1024;
 /// Most bytes that a login shell may print before ours speaks.
-const CHATTER_LIMIT: usize = 1 << 20;
-/// How much of that is kept, to explain a shell that never speaks.
-const EARLY_LIMIT: usize = 4096;
+const CHATTER_LIMIT: usize = 256 << 10;
 /// How long a far side may take to accept a session, and to let go of one.
 const SETTLE: Duration = Duration::from_secs(30);
 
@@ -52,6 +52,17 @@ impl From<Duration> for Limits {
     }
 }
 
+/// Most bytes that are kept of what comes on standard error, which is empty once the shell runs.
+const EARLY_LIMIT: usize = 4096;
+
+/// Longest wait for a root shell. PAM delays a wrong password by some seconds; a directory service that is gone may take
+/// its time.
+const ROOT_PATIENCE: Duration = Duration::from_secs(40);
+
+/// How often a session says that somebody is there. A host takes one that was silent for eight times as long for gone
+/// (`SILENCE` of the engine's apply.sh).
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
 /// A piece of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
@@ -61,49 +72,24 @@ pub enum Piece {
     Data(Vec<u8>),
 }
 
+/// Shared by requests and heartbeats, which must not fall into one.
+type Stdin = Arc<Mutex<Pin<Box<dyn AsyncWrite + Send>>>>;
+
 /// A shell on a host.
 pub struct Session {
     connection: Arc<dyn Connection>,
-    pipe: Pipe,
+    stdin: Stdin,
+    stdout: Pin<Box<dyn AsyncRead + Send>>,
+    exit: Pin<Box<dyn Future<Output = Exit> + Send>>,
     buffer: Vec<u8>,
-    early: Arc<Mutex<Vec<u8>>>,
+    /// What came on standard error.
+    early: watch::Receiver<Vec<u8>>,
+    heart: Option<JoinHandle<()>>,
     greeted: bool,
     broken: bool,
     trips: u32,
     name: String,
     elevation: Elevation,
-}
-
-/// How commands on this host become root.
-#[derive(Debug, Clone)]
-pub struct Elevation {
-    command: &'static str,
-    password: Option<Secret>,
-}
-
-impl Elevation {
-    /// For a host; `password` is needed only when its inventory says that sudo asks for one.
-    pub fn of(host: &Host, password: Option<Secret>) -> Self {
-        match host.ssh.become_root {
-            Become::None => Elevation {
-                command: "",
-                password: None,
-            },
-            Become::Sudo => Elevation {
-                command: "sudo -n ",
-                password: None,
-            },
-            // -k: never rely on cached credentials, so that it is known who reads the first line.
-            Become::SudoPassword => Elevation {
-                command: "sudo -k -S -p '' ",
-                password,
-            },
-        }
-    }
-
-    fn wrap(&self, script: &str) -> String {
-        format!("exec {}sh -c {}", self.command, sh(script))
-    }
 }
 
 impl Session {
@@ -115,8 +101,7 @@ impl Session {
     ) -> Result<Session, TransportError> {
         let start = async {
             let mut pipe = connection.open(&elevation.wrap(BOOTSTRAP)).await?;
-            if let Some(password) = &elevation.password {
-                let line = zeroize::Zeroizing::new(format!("{}\n", password.reveal()));
+            if let Some(line) = elevation.first_line() {
                 pipe.stdin
                     .write_all(line.as_bytes())
                     .await
@@ -124,36 +109,37 @@ impl Session {
             }
             Ok(pipe)
         };
-        let mut pipe = tokio::time::timeout(SETTLE, start).await.unwrap_or_else(|_| {
-            let message = format!(
-                "{name}: the host is connected but starts no session in {} s",
-                SETTLE.as_secs()
-            );
+        let pipe = tokio::time::timeout(SETTLE, start).await.unwrap_or_else(|_| {
+            let seconds = SETTLE.as_secs();
+            let message = format!("{name}: the host is connected but starts no session in {seconds} s");
             Err(TransportError::connect(message).hint(format!("look at the host: hactl ssh {name}")))
         })?;
-        let early = Arc::new(Mutex::new(Vec::new()));
-        let mut stderr = std::mem::replace(&mut pipe.stderr, Box::pin(tokio::io::empty()));
-        let sink = Arc::clone(&early);
+        let (heard, early) = watch::channel(Vec::new());
+        let mut stderr = pipe.stderr;
         tokio::spawn(async move {
             let mut chunk = [0; 1024];
             while let Ok(n @ 1..) = stderr.read(&mut chunk).await {
-                if let Ok(mut sink) = sink.lock()
-                    && sink.len() < EARLY_LIMIT
-                {
-                    sink.extend_from_slice(&chunk[..n]);
-                }
+                heard.send_if_modified(|early| {
+                    let room = early.len() < EARLY_LIMIT;
+                    if room {
+                        early.extend_from_slice(&chunk[..n]);
+                    }
+                    room
+                });
             }
         });
-        let name = name.to_owned();
         Ok(Session {
             connection,
-            pipe,
+            stdin: Arc::new(Mutex::new(pipe.stdin)),
+            stdout: pipe.stdout,
+            exit: pipe.exit,
             buffer: Vec::new(),
             early,
+            heart: None,
             greeted: false,
             broken: false,
             trips: 0,
-            name,
+            name: name.to_owned(),
             elevation,
         })
     }
@@ -194,19 +180,24 @@ impl Session {
         }
         self.broken = true;
         self.trips += 1;
+        if self.elevation.first_line().is_some() && !self.greeted {
+            self.root_shell().await?;
+        }
         let token = format!("{:032x}", rand::random::<u128>());
         let mut request = format!("hactl {token} {}\n{script}", script.len()).into_bytes();
         request.extend_from_slice(payload);
 
+        let started = tokio::time::Instant::now();
+        let stdin = Arc::clone(&self.stdin);
         let Session {
-            pipe,
+            stdout,
             buffer,
             greeted,
             name,
             ..
         } = self;
-        let stdin = &mut pipe.stdin;
-        let write = async {
+        let write = async move {
+            let mut stdin = stdin.lock().await;
             stdin.write_all(&request).await?;
             stdin.flush().await
         };
@@ -215,9 +206,7 @@ impl Session {
         let mut answer = Answer {
             prefix: format!("\n\x1e{token} ").into_bytes(),
             greeted,
-            early: &self.early,
             sink,
-            chatter: 0,
             left: limits.bytes,
         };
         let late = async {
@@ -231,6 +220,7 @@ impl Session {
         loop {
             if let Some(status) = answer.take(buffer).map_err(|error| error.named(name))? {
                 self.broken = !written;
+                self.beat();
                 return Ok(status);
             }
             tokio::select! {
@@ -239,10 +229,13 @@ impl Session {
                     // A far side that ended first is explained by what it said; read on.
                     drop(result);
                 }
-                read = pipe.stdout.read(&mut chunk) => match read {
+                read = stdout.read(&mut chunk) => match read {
                     Ok(0) | Err(_) => return Err(self.ended().await),
                     Ok(n) => buffer.extend_from_slice(&chunk[..n]),
                 },
+                () = tokio::time::sleep_until(started + ROOT_PATIENCE), if !*answer.greeted => {
+                    return Err(self.no_root_shell());
+                }
                 () = tokio::time::sleep(limits.silence) => {
                     return Err(TransportError::lost(format!("{name}: no answer for {} s", limits.silence.as_secs()))
                         .hint(format!("look at the host: hactl ssh {name}")));
@@ -256,17 +249,73 @@ impl Session {
         }
     }
 
+    /// Waits until sudo took the password: what is sent before would be its next attempt at one.
+    async fn root_shell(&mut self) -> Result<(), TransportError> {
+        let end = tokio::time::Instant::now() + ROOT_PATIENCE;
+        let mut chunk = vec![0; 4096];
+        let mut listening = true;
+        while !greeting(&mut self.buffer).map_err(|error| error.named(&self.name))? {
+            tokio::select! {
+                read = self.stdout.read(&mut chunk) => match read {
+                    Ok(0) | Err(_) => return Err(self.ended().await),
+                    Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
+                },
+                heard = self.early.changed(), if listening => {
+                    listening = heard.is_ok();
+                    if self.elevation.was_refused(&self.early.borrow()) {
+                        return Err(self.elevation.explain(&self.name, &self.said()));
+                    }
+                }
+                () = tokio::time::sleep_until(end) => return Err(self.no_root_shell()),
+            }
+        }
+        self.greeted = true;
+        Ok(())
+    }
+
+    fn no_root_shell(&self) -> TransportError {
+        let (name, seconds) = (&self.name, ROOT_PATIENCE.as_secs());
+        let said = self.said();
+        let said = if said.is_empty() { "nothing was said" } else { &said };
+        TransportError::connect(format!("{name}: no root shell within {seconds} s: {said}"))
+            .hint(format!("see what a login there takes so long for: hactl ssh {name}"))
+    }
+
+    /// What came instead of an answer, fit for a terminal.
+    fn said(&self) -> String {
+        let mut said = self.early.borrow().clone();
+        said.extend(self.buffer.iter().take(EARLY_LIMIT));
+        said.truncate(2 * EARLY_LIMIT);
+        terminal(String::from_utf8_lossy(&said).trim())
+    }
+
+    /// From now on the host hears every few seconds that there is somebody: an empty line, which its shell skips.
+    fn beat(&mut self) {
+        let stdin = &self.stdin;
+        self.heart.get_or_insert_with(|| {
+            let stdin = Arc::clone(stdin);
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(HEARTBEAT).await;
+                    let mut stdin = stdin.lock().await;
+                    if stdin.write_all(b"\n").await.is_err() || stdin.flush().await.is_err() {
+                        break;
+                    }
+                }
+            })
+        });
+    }
+
     /// The far side is gone: says why as well as can be known.
     async fn ended(&mut self) -> TransportError {
-        let exit = tokio::time::timeout(Duration::from_secs(3), &mut self.pipe.exit)
+        let exit = tokio::time::timeout(Duration::from_secs(3), &mut self.exit)
             .await
             .unwrap_or(Exit::Lost);
         // Closing waits for it again, and a future that ended must not be asked twice.
-        self.pipe.exit = Box::pin(std::future::ready(exit.clone()));
-        let mut said = self.early.lock().map(|early| early.clone()).unwrap_or_default();
-        said.extend_from_slice(&self.buffer);
-        said.truncate(2 * EARLY_LIMIT);
-        let said = terminal(String::from_utf8_lossy(&said).trim());
+        self.exit = Box::pin(std::future::ready(exit.clone()));
+        let rest = async { while self.early.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(1), rest).await;
+        let said = self.said();
         let name = &self.name;
         if self.greeted {
             return match exit {
@@ -279,29 +328,37 @@ impl Session {
         if let Some(error) = self.connection.explain(&exit, &said) {
             return error;
         }
-        let error = TransportError::connect(format!("{name}: cannot start a root shell: {said}"));
-        match self.elevation.command {
-            "" => error.hint("the login shell must be able to run `sh`"),
-            _ => error.hint(
-                "sudo must be installed and allow this user to run commands (`become: sudo` without, `become: sudo_password` with a password)",
-            ),
-        }
+        self.elevation.explain(name, &said)
     }
 
     /// Ends the shell and the connection. `settled`: waits (bounded) until the shell is really gone, and with it the lock
     /// that it holds.
     pub async fn close(mut self, settled: bool) {
-        let Session { pipe, connection, .. } = &mut self;
+        if let Some(heart) = self.heart.take() {
+            heart.abort();
+            let _ = heart.await;
+        }
         let work = async {
-            let _ = pipe.stdin.shutdown().await;
-            // For a pipe to a local process only dropping it is end of file.
-            drop(std::mem::replace(&mut pipe.stdin, Box::pin(tokio::io::sink())));
-            if settled {
-                let _ = tokio::time::timeout(Duration::from_secs(5), &mut pipe.exit).await;
+            {
+                let mut stdin = self.stdin.lock().await;
+                let _ = stdin.shutdown().await;
+                // For a pipe to a local process only dropping it is end of file.
+                *stdin = Box::pin(tokio::io::sink());
             }
-            connection.close().await;
+            if settled {
+                let _ = tokio::time::timeout(Duration::from_secs(5), &mut self.exit).await;
+            }
+            self.connection.close().await;
         };
         let _ = tokio::time::timeout(SETTLE, work).await;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(heart) = &self.heart {
+            heart.abort();
+        }
     }
 }
 
@@ -328,8 +385,7 @@ impl Aside {
     pub async fn run(&self, script: &str) -> Result<(), TransportError> {
         let work = async {
             let mut pipe = self.connection.open(&self.elevation.wrap(script)).await?;
-            if let Some(password) = &self.elevation.password {
-                let line = zeroize::Zeroizing::new(format!("{}\n", password.reveal()));
+            if let Some(line) = self.elevation.first_line() {
                 pipe.stdin.write_all(line.as_bytes()).await.ok();
             }
             pipe.stdin.shutdown().await.ok();
@@ -349,10 +405,7 @@ struct Answer<'a> {
     /// What a mark begins with.
     prefix: Vec<u8>,
     greeted: &'a mut bool,
-    early: &'a Mutex<Vec<u8>>,
     sink: &'a mut (dyn FnMut(Piece) + Send),
-    /// Bytes that came before the greeting.
-    chatter: usize,
     /// Bytes that may still come.
     left: usize,
 }
@@ -360,8 +413,11 @@ struct Answer<'a> {
 impl Answer<'_> {
     /// Takes what is complete out of `buffer`; the status when the answer is done.
     fn take(&mut self, buffer: &mut Vec<u8>) -> Result<Option<i32>, TransportError> {
-        if !*self.greeted && !self.greeting(buffer)? {
-            return Ok(None);
+        if !*self.greeted {
+            *self.greeted = greeting(buffer)?;
+            if !*self.greeted {
+                return Ok(None);
+            }
         }
         loop {
             let Some(start) = find(buffer, &self.prefix) else {
@@ -385,41 +441,6 @@ impl Answer<'_> {
             self.count(length + MARK_COST)?;
             (self.sink)(Piece::Mark(words));
         }
-    }
-
-    /// Skips what a login shell printed before hactl's shell spoke; false when it has not yet.
-    fn greeting(&mut self, buffer: &mut Vec<u8>) -> Result<bool, TransportError> {
-        const HELLO: &[u8] = b"\x1ehactl ";
-        let found = find(buffer, HELLO);
-        let chatter = found.unwrap_or_else(|| buffer.len() - begins(buffer, HELLO));
-        let mut kept = self.early.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let room = EARLY_LIMIT.saturating_sub(kept.len());
-        kept.extend(buffer.drain(..chatter).take(room));
-        drop(kept);
-        self.chatter += chatter;
-        if self.chatter > CHATTER_LIMIT {
-            return Err(TransportError::protocol("the login shell prints without end")
-                .hint("look at what the user's shell start-up files print"));
-        }
-        if found.is_none() {
-            return Ok(false);
-        }
-        let Some(length) = line(&buffer[HELLO.len()..])? else {
-            return Ok(false);
-        };
-        let uid = String::from_utf8_lossy(&buffer[HELLO.len()..HELLO.len() + length])
-            .trim()
-            .to_owned();
-        buffer.drain(..=HELLO.len() + length);
-        if uid != "0" {
-            let uid: String = terminal(&uid).chars().take(20).collect();
-            return Err(
-                TransportError::connect(format!("the session is not root's (uid {uid})"))
-                    .hint("set `ssh: { become: sudo }` in the inventory, or log in as root"),
-            );
-        }
-        *self.greeted = true;
-        Ok(true)
     }
 
     fn data(&mut self, data: Vec<u8>) -> Result<(), TransportError> {
@@ -462,6 +483,32 @@ fn begins(buffer: &[u8], word: &[u8]) -> usize {
         .unwrap_or(0)
 }
 
+/// Skips what a login shell printed before hactl's shell spoke; false when it has not yet.
+fn greeting(buffer: &mut Vec<u8>) -> Result<bool, TransportError> {
+    const HELLO: &[u8] = b"\x1ehactl ";
+    let Some(start) = find(buffer, HELLO) else {
+        if buffer.len() > CHATTER_LIMIT {
+            return Err(TransportError::protocol("the login shell prints without end")
+                .hint("look at what the user's shell start-up files print"));
+        }
+        return Ok(false);
+    };
+    let body = start + HELLO.len();
+    let Some(length) = line(&buffer[body..])? else {
+        return Ok(false);
+    };
+    let uid = String::from_utf8_lossy(&buffer[body..body + length]).trim().to_owned();
+    buffer.drain(..=body + length);
+    if uid != "0" {
+        let uid: String = terminal(&uid).chars().take(20).collect();
+        return Err(
+            TransportError::connect(format!("the session is not root's (uid {uid})"))
+                .hint("set `ssh: { become: sudo }` in the inventory, or log in as root"),
+        );
+    }
+    Ok(true)
+}
+
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
@@ -473,13 +520,10 @@ mod tests {
     fn feed(chunks: &[&[u8]]) -> (Vec<Piece>, Option<i32>) {
         let (mut pieces, mut greeted, mut buffer, mut status) = (Vec::new(), false, Vec::new(), None);
         let mut sink = |piece| pieces.push(piece);
-        let early = Mutex::new(Vec::new());
         let mut answer = Answer {
             prefix: b"\n\x1et0 ".to_vec(),
             greeted: &mut greeted,
-            early: &early,
             sink: &mut sink,
-            chatter: 0,
             left: 1 << 20,
         };
         for chunk in chunks {

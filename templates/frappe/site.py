@@ -1,17 +1,19 @@
 """Make a Frappe site, or finish one that was left half made. Shipped to the host by hactl.
 
-Run as the application's user with the bench's python, in the bench's `sites` folder, with one JSON object on
-standard input (secrets are never in argv):
+Run as the application's user with the bench's python, in the bench's `sites` folder, as `site.py LOGFILE`, with one JSON
+object on standard input (secrets are never in argv):
 
     {"site": "erp.example.com",
      "db": {"host": "10.0.0.5", "port": 3306, "name": "erp_example_com", "password": "..."},
      "admin_password": "...",
      "apps": ["erpnext"],
-     "config": {"encryption_key": "...", "host_name": "https://erp.example.com"},
+     "config": {"host_name": "https://erp.example.com"},
+     "seeds": {"encryption_key": "..."},
      "scheduler": true}
 
-Database and user exist before: the user has all rights on that one database, so no root password comes to this host.
-On standard output: one JSON object a line, the last one the outcome. Everything Frappe prints goes to standard error.
+Keys of `config` are set, those of `seeds` only when they are missing. Database and user exist before: the user has all
+rights on that one database, so no root password comes to this host. On standard output: a line for each thing done; the
+last one is the outcome, or the reason of a failure. Everything Frappe prints goes to the log file.
 Exit status: 0 done, 1 failed, 3 refused (a database that hactl did not leave half made is never emptied),
 4 another run is making this site right now.
 
@@ -44,53 +46,71 @@ class Busy(Exception):
 
 
 def main():
-    # Frappe and its apps print as they like; the report must stay readable.
+    # Frappe and its apps print as they like, progress bars included; the report must stay readable.
     report = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
+    log = sys.argv[1]
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
 
-    def say(**event):
-        report.write(json.dumps(event) + "\n")
+    def say(text):
+        try:
+            print(text, file=report)
+        # The connection was cut. Half a site helps nobody: the rest is made all the same.
+        except BrokenPipeError:
+            pass
 
+    wanted = json.load(sys.stdin)
     try:
-        say(event="done", **make(json.load(sys.stdin), say))
+        say(make(wanted, say))
+        return 0
     except Refused as error:
-        say(event="refused", reason=str(error))
+        say(f"refused: {error}")
         return 3
     except Busy as error:
-        say(event="busy", reason=str(error))
+        say(f"busy: {error}")
         return 4
     # Frappe's installer leaves by sys.exit() in places; that must not pass for success.
     except SystemExit as error:
-        say(event="failed", reason=f"the installer exited with status {error.code}")
-        return 1
+        reason = f"Frappe's installer gave up with status {error.code}"
     except Exception as error:
         traceback.print_exc()
-        say(event="failed", reason=f"{type(error).__name__}: {error}")
-        return 1
-    return 0
+        reason = f"{type(error).__name__}: {error}"
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for line in last_lines(log):
+        say(line)
+    say(f"could not finish the site {wanted['site']}: {reason} (all of it is in {os.path.abspath(log)})")
+    return 1
+
+
+def last_lines(path, count=15):
+    """The end of a log; of a progress bar only what it showed last."""
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - 8192))
+        lines = file.read().decode(errors="replace").split("\n")
+    return [line.rstrip("\r").rpartition("\r")[2] for line in lines if line.strip()][-count:]
 
 
 def make(wanted, say):
     site, db = wanted["site"], wanted["db"]
-    write_config(site, db, wanted.get("config") or {})
+    write_config(site, db, wanted.get("config") or {}, wanted.get("seeds") or {})
     make_folders(site)
     frappe.init(site=site)
     frappe.connect(set_admin_as_user=False)
     hold = take_lock(db["name"])
     try:
         state = database_state(db["name"])
-        say(event="database", state=state)
         if state != "finished":
-            say(event="site", step="creating")
+            say(f"making the site {site}" if state == "empty" else f"making the site {site} anew: it was left half made")
             create(site, db, wanted["admin_password"], empty=state == "empty")
-        changed = {"created": state != "finished", "installed": []}
         connect(site)
         for app in wanted.get("apps") or []:
             if install(app, say):
-                changed["installed"].append(app)
                 connect(site)
-        changed["scheduler"] = set_scheduler(wanted["scheduler"]) if "scheduler" in wanted else None
-        return {**changed, "apps": frappe.get_installed_apps()}
+        if "scheduler" in wanted and set_scheduler(wanted["scheduler"]):
+            say("scheduler switched on" if wanted["scheduler"] else "scheduler switched off")
+        return f"{site} has {', '.join(frappe.get_installed_apps())}"
     finally:
         frappe.destroy()
         hold.close()
@@ -103,7 +123,7 @@ def connect(site):
     frappe.connect()
 
 
-def write_config(site, db, extra):
+def write_config(site, db, extra, seeds):
     """Set our keys in site_config.json and keep those that Frappe or people put there."""
     path = os.path.join(site, "site_config.json")
     os.makedirs(site, exist_ok=True)
@@ -113,6 +133,7 @@ def write_config(site, db, extra):
     except FileNotFoundError:
         config = {}
     wanted = {
+        **seeds,
         **config,
         "db_type": "mariadb",
         "db_host": db["host"],
@@ -242,7 +263,7 @@ def install(app, say):
     broken = bool(frappe.db.sql("SHOW TABLES LIKE %s", (mark.replace("_", r"\_"),)))
     if app in frappe.get_installed_apps() and not broken:
         return False
-    say(event="app", app=app, step="installing")
+    say(f"installing {app}")
     frappe.db.sql_ddl(f"CREATE TABLE IF NOT EXISTS `{mark}` (since DATETIME PRIMARY KEY)")
     # `force` repeats what a killed install had already noted as done.
     frappe.installer.install_app(app, force=broken)

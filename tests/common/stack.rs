@@ -1,6 +1,6 @@
 //! A lab with an inventory, driven by the real binary: what a user types is what runs.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +16,88 @@ pub enum Serves {
     MiniFrappe,
 }
 
+/// What is different from a bare Debian 12 that root logs in to.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The server is `srv1` at `10.77.SUBNET.11`.
+    pub subnet: u8,
+    /// The app.
+    pub serves: Serves,
+    /// Debian's packages are installed already, though nothing is configured.
+    pub warm: bool,
+    /// Which Debian, as `lab up --suite` takes it.
+    pub suite: &'static str,
+    /// Who logs in.
+    pub user: &'static str,
+}
+
+impl Options {
+    /// The guestbook with its packages there, for root on Debian 12.
+    pub fn warm(subnet: u8) -> Options {
+        Options {
+            subnet,
+            serves: Serves::Guestbook,
+            warm: true,
+            suite: "bookworm",
+            user: "root",
+        }
+    }
+}
+
+/// A run in another process.
+pub struct Running {
+    /// The process; its output is read to its end.
+    child: Child,
+    output: Option<std::thread::JoinHandle<String>>,
+    errors: Option<std::thread::JoinHandle<String>>,
+    /// Its last line that was waited for.
+    pub at: String,
+}
+
+impl Running {
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("killed");
+    }
+
+    /// Ctrl-C.
+    pub fn interrupt(&self) {
+        let status = Command::new("kill").args(["-INT", &self.pid().to_string()]).status();
+        assert!(status.expect("kill").success());
+    }
+
+    /// Waits for its end, which must come within `limit`.
+    #[track_caller]
+    pub fn ends_within(mut self, limit: Duration) -> Said {
+        let end = Instant::now() + limit;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                break status;
+            }
+            if Instant::now() > end {
+                self.kill();
+                panic!("did not end within {limit:?}: {}", self.said(None).stderr);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        self.said(status.code())
+    }
+
+    fn said(&mut self, code: Option<i32>) -> Said {
+        let text = |thread: Option<std::thread::JoinHandle<String>>| thread.and_then(|thread| thread.join().ok());
+        Said {
+            code: code.unwrap_or(-1),
+            stdout: text(self.output.take()).unwrap_or_default(),
+            stderr: text(self.errors.take()).unwrap_or_default(),
+        }
+    }
+}
+
 /// One server in a lab of its own. Taken down when the test ends, also when it fails.
 pub struct Stack {
     folder: tempfile::TempDir,
@@ -23,6 +105,8 @@ pub struct Stack {
     pub inventory: PathBuf,
     /// The server's address.
     pub address: String,
+    /// Who logs in.
+    user: &'static str,
     gateway: String,
 }
 
@@ -78,6 +162,15 @@ impl Said {
     }
 }
 
+/// Reads a stream to its end, so that its writer never waits.
+fn drain(mut stream: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = stream.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    })
+}
+
 fn tail(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(60)..].join("\n")
@@ -87,6 +180,22 @@ impl Stack {
     /// Boots a bare server `srv1` at `10.77.SUBNET.11`. `warm`: its base has Debian's packages installed already, though
     /// nothing configured.
     pub fn boot(subnet: u8, serves: Serves, warm: bool) -> Stack {
+        Self::with(Options {
+            serves,
+            warm,
+            ..Options::warm(subnet)
+        })
+    }
+
+    /// Boots a server.
+    pub fn with(options: Options) -> Stack {
+        let Options {
+            subnet,
+            serves,
+            warm,
+            suite,
+            user,
+        } = options;
         let folder = tempfile::tempdir().expect("a folder");
         let gateway = format!("10.77.{subnet}.1");
         let address = format!("10.77.{subnet}.11");
@@ -105,7 +214,7 @@ impl Stack {
         std::fs::write(
             &inventory,
             format!(
-                "cluster: t{subnet}\nssh: {{ user: root, identity_file: id_ed25519, known_hosts: known_hosts }}\n\
+                "cluster: t{subnet}\nssh: {{ user: {user}, identity_file: id_ed25519, known_hosts: known_hosts }}\n\
                  hosts:\n  srv1: {{ address: {address} }}\n{app}sites:\n  - {{ name: erp.example.com }}\n"
             ),
         )
@@ -114,11 +223,12 @@ impl Stack {
             folder,
             inventory,
             address,
+            user,
             gateway,
         };
         // What an earlier run of this test that was killed left.
         let _ = stack.hactl(&["lab", "down"]);
-        let mut up = vec!["lab", "up"];
+        let mut up = vec!["lab", "up", "--suite", suite];
         if warm {
             up.push("--warm");
         }
@@ -170,40 +280,108 @@ impl Stack {
         Said::of(self.command(words).output().expect("hactl starts"))
     }
 
+    /// The same with other variables, and killed when it does not end within `limit`, which fails the test.
+    #[track_caller]
+    pub fn hactl_within(&self, limit: Duration, variables: &[(&str, &str)], words: &[&str]) -> Said {
+        let mut command = self.command(words);
+        command.envs(variables.iter().copied());
+        Self::start(command).ends_within(limit)
+    }
+
+    /// Starts an apply with more words and gives it back when `moment` holds for a line of its events; `None` when it
+    /// ended before.
+    pub fn apply_until(
+        &self,
+        variables: &[(&str, &str)],
+        more: &[&str],
+        mut moment: impl FnMut(&str) -> bool,
+    ) -> Option<Running> {
+        let mut command = self.command(&[&["apply", "--yes", "--format", "json"], more].concat());
+        command
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("hactl starts");
+        let errors = drain(child.stderr.take().expect("a pipe"));
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        while output.read_line(&mut line).expect("a line") > 0 {
+            if moment(&line) {
+                return Some(Running {
+                    child,
+                    output: Some(drain(output)),
+                    errors: Some(errors),
+                    at: line,
+                });
+            }
+            line.clear();
+        }
+        child.wait().expect("ended");
+        None
+    }
+
+    fn start(mut command: Command) -> Running {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("hactl starts");
+        let output = Some(drain(child.stdout.take().expect("a pipe")));
+        let errors = Some(drain(child.stderr.take().expect("a pipe")));
+        Running {
+            child,
+            output,
+            errors,
+            at: String::new(),
+        }
+    }
+
     /// `hactl apply --yes --format json` with more words.
     pub fn apply(&self, more: &[&str]) -> Said {
         self.hactl(&[&["apply", "--yes", "--format", "json"], more].concat())
     }
 
-    /// Starts an apply and kills it (SIGKILL) when it has begun its `steps`th step, after a further `delay`. Gives the last
-    /// line that was seen; `None` when the run ended before.
+    /// Kills an apply (SIGKILL) when it has begun its `steps`th step, after a further `delay`. Gives the last line that was
+    /// seen; `None` when the run ended before.
     pub fn apply_killed(&self, steps: usize, delay: Duration) -> Option<String> {
-        let mut child: Child = self
-            .command(&["apply", "--yes", "--format", "json"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("hactl starts");
         let mut begun = 0;
-        let mut last = None;
-        for line in BufReader::new(child.stdout.take().expect("a pipe")).lines() {
-            let line = line.expect("a line");
-            begun += usize::from(line.contains("\"step_started\""));
-            if begun >= steps {
-                std::thread::sleep(delay);
-                child.kill().expect("killed");
-                last = Some(line);
-                break;
-            }
-        }
-        child.wait().expect("ended");
-        last
+        self.apply_killed_when(delay, |_| {
+            begun += 1;
+            begun >= steps
+        })
+    }
+
+    /// The same for the moment when it begins a step with this in its name.
+    pub fn apply_killed_at(&self, step: &str, delay: Duration) -> Option<String> {
+        self.apply_killed_when(delay, |line| line.contains(step))
+    }
+
+    /// `now` is asked about the event of each step that begins.
+    fn apply_killed_when(&self, delay: Duration, mut now: impl FnMut(&str) -> bool) -> Option<String> {
+        let mut running = self.apply_until(&[], &[], |line| line.contains("\"step_started\"") && now(line))?;
+        std::thread::sleep(delay);
+        running.kill();
+        let at = running.at.clone();
+        let _ = running.ends_within(Duration::from_secs(10));
+        Some(at)
     }
 
     /// Runs a script as root on the server and gives what it printed; fails the test when it fails.
     #[track_caller]
     pub fn on_host(&self, script: &str) -> String {
-        let output = Command::new("ssh")
+        let output = self.ssh(script).output().expect("ssh");
+        assert!(
+            output.status.success(),
+            "{script}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// The command that runs a script as root on the server, by the system's ssh.
+    pub fn ssh(&self, script: &str) -> Command {
+        let mut command = Command::new("ssh");
+        command
             .args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o"])
             .arg(format!(
                 "UserKnownHostsFile={}",
@@ -211,16 +389,13 @@ impl Stack {
             ))
             .arg("-i")
             .arg(self.folder.path().join("id_ed25519"))
-            .arg(format!("root@{}", self.address))
-            .arg(script)
-            .output()
-            .expect("ssh");
-        assert!(
-            output.status.success(),
-            "{script}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+            .arg(format!("{}@{}", self.user, self.address))
+            .arg(match self.user {
+                "root" => script.to_owned(),
+                _ => format!("sudo -n sh -c {}", hactl::quote::sh(script)),
+            })
+            .stdin(Stdio::null());
+        command
     }
 
     /// Asks the site over HTTPS, by its name; gives status and body.
@@ -250,6 +425,13 @@ impl Stack {
     /// A folder of the test, the working directory of the binary.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Replaces a part of the inventory, which must be there.
+    pub fn edit_inventory(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(&self.inventory).expect("the inventory");
+        assert!(text.contains(from), "{from} is not in\n{text}");
+        std::fs::write(&self.inventory, text.replace(from, to)).expect("the inventory");
     }
 
     /// Puts a template override in place and switches the inventory to it.

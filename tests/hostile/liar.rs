@@ -133,8 +133,12 @@ impl Talk {
     /// A request: its header, its script, and what followed at once.
     async fn hear(&mut self) -> Result<(), Gone> {
         let mut header = Vec::new();
+        // Empty lines only say that somebody is there.
         while header.last() != Some(&b'\n') {
             header.push(self.requests.read_u8().await.map_err(|_| Gone)?);
+            if header == b"\n" {
+                header.clear();
+            }
         }
         let header = String::from_utf8_lossy(&header).into_owned();
         let mut words = header.split_whitespace().skip(1).map(str::to_owned);

@@ -1,14 +1,7 @@
 //! Answers of a preflight → findings. Pure; everything in an answer is a host's word.
 
 use super::{Found, Verdict};
-
-/// Systems that hactl's roles are made for: `ID` and `VERSION_ID` of os-release.
-const SYSTEMS: [(&str, &str); 4] = [
-    ("debian", "12"),
-    ("debian", "13"),
-    ("ubuntu", "22.04"),
-    ("ubuntu", "24.04"),
-];
+use crate::resource::System;
 
 /// MiB of memory below which services do not fit, and below which they are cramped.
 const MEMORY: (u64, u64) = (450, 950);
@@ -67,15 +60,13 @@ fn system(release: &str, init: &str) -> Found {
         let line = release
             .lines()
             .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-        line.unwrap_or_default().trim_matches('"').to_owned()
+        line.unwrap_or_default().trim_matches(['"', '\'']).to_owned()
     };
     let (id, version) = (value("ID"), value("VERSION_ID"));
-    let known = SYSTEMS.iter().any(|(known, at)| id == *known && version == *at);
     let shown = format!("{id} {version}");
-    if !known {
-        let supported: Vec<_> = SYSTEMS.iter().map(|(id, version)| format!("{id} {version}")).collect();
+    if System::of(&id, &version).is_none() {
         let detail = format!("{} is not supported", shown.trim());
-        return Found::new("system", Verdict::Bad, detail).hint(format!("supported are {}", supported.join(", ")));
+        return Found::new("system", Verdict::Bad, detail).hint(format!("supported are {}", System::supported()));
     }
     if init != "systemd" {
         return Found::new("system", Verdict::Bad, format!("{shown} without systemd"))

@@ -11,13 +11,11 @@ use age::{DecryptError, Recipient};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::inventory::diagnostics::Source;
 use crate::inventory::model::Inventory;
-use crate::inventory::yaml::{self, Entries, SecretText};
 use crate::secret::Secret;
 
 use super::identity::{self, Keyring};
-use super::source;
+use super::text::{self, parse};
 
 /// Bytes of ciphertext that are read at all.
 const MAX_BYTES: u64 = 4 << 20;
@@ -27,7 +25,7 @@ const MAX_BYTES: u64 = 4 << 20;
 pub struct Stored {
     pub values: BTreeMap<String, Secret>,
     /// The text as its author wrote it, with comments and order.
-    text: Zeroizing<String>,
+    pub text: Zeroizing<String>,
 }
 
 impl Stored {
@@ -132,7 +130,7 @@ fn undecipherable(error: &DecryptError, path: &Path, keyring: &Keyring) -> Error
             };
             Error::usage(format!("{shown} is not encrypted for you: {tried}"))
                 .hint("set $HACTL_AGE_IDENTITY to the identity it was made for")
-                .hint("or ask somebody who can read it to add your public key to `secrets.recipients`")
+                .hint("or have your public key (`hactl secrets init` prints it) added to `secrets.recipients` by somebody who can read the file; they then run `hactl secrets init --recipients`")
         }
         DecryptError::KeyDecryptionFailed => {
             Error::usage(format!("wrong passphrase for the ssh key that reads {shown}"))
@@ -159,44 +157,25 @@ fn join(paths: Vec<PathBuf>) -> String {
         .join(", ")
 }
 
-/// The mapping in a decrypted text. Errors name lines only: whatever stands there may be a secret.
-fn parse(text: Zeroizing<String>, path: &Path) -> Result<Stored, Error> {
-    let shown = path.display();
-    if text.trim().is_empty() {
-        return Ok(Stored::default());
-    }
-    let (root, errors) = yaml::read::<Entries<SecretText>>(&text);
-    if let Some(error) = errors.first() {
-        let at = error.labels.first().map_or(0, |(span, _)| span.start);
-        let (line, _) = Source::new("", text.as_str()).line_column(at);
-        return Err(Error::usage(format!(
-            "{shown}: line {line} of the decrypted text is wrong ({})",
-            error.code
-        ))
-        .hint("every line is `name: value`; values with special characters stand in double quotes"));
-    }
-    let mut values = BTreeMap::new();
-    for (name, secret) in root.and_then(|root| root.value).map_or(Vec::new(), |entries| entries.0) {
-        let (Some(name), Some(secret)) = (name.value, secret.value) else {
-            continue;
-        };
-        if secret.tag.is_some() {
-            return Err(Error::usage(format!(
-                "{shown}: the value of `{name}` has a tag; values are plain text here"
-            )));
-        }
-        source::check(&secret.text).map_err(|why| Error::usage(format!("{shown}: the value of `{name}` {why}")))?;
-        values.insert(name, Secret::new(secret.text));
-    }
-    Ok(Stored { values, text })
+/// New values by name; `None` takes the name out.
+pub type Edits = Vec<(String, Option<Secret>)>;
+
+/// What a change does to the file.
+pub enum Change {
+    /// Sets and removes single names; the rest of the text stays.
+    Edits(Edits),
+    /// Another text as a whole; it must be readable.
+    Text(Zeroizing<String>),
+    /// The same content, encrypted for exactly those whom the inventory names now.
+    Readers,
 }
 
-/// Changes the file under a lock. `change` sees what is there now and returns what to set; returned are the new content
-/// and the names that were set.
+/// Changes the file under a lock. `change` sees what is there now; returned are the new content and the names that were
+/// set.
 pub fn update(
     inventory: &Inventory,
     keyring: &Keyring,
-    change: impl FnOnce(&BTreeMap<String, Secret>) -> Vec<(String, Secret)>,
+    change: impl FnOnce(&Stored) -> Result<Change, Error>,
 ) -> Result<(Stored, Vec<String>), Error> {
     // A link is followed, so that the file behind it is replaced and not the link.
     let path = std::fs::canonicalize(&inventory.secrets.path).unwrap_or_else(|_| inventory.secrets.path.clone());
@@ -211,17 +190,24 @@ pub fn update(
         Some(bytes) => decrypt(bytes, &path, keyring)?,
         None => Stored::default(),
     };
-    let set = change(&stored.values);
-    if set.is_empty() {
-        return Ok((stored, Vec::new()));
-    }
-    let names = set.iter().map(|(name, _)| name.clone()).collect();
-    let mut values = stored.values.clone();
-    let appended_only = set.iter().all(|(name, _)| !stored.has(name));
-    values.extend(set.iter().cloned());
-    let text = edited(&stored.text, &set, appended_only, &values, &path);
+    let mut names = Vec::new();
+    let mut new_readers = false;
+    let text = match change(&stored)? {
+        Change::Edits(edits) if edits.is_empty() => return Ok((stored, names)),
+        Change::Edits(edits) => {
+            let set = edits.iter().filter(|(_, value)| value.is_some());
+            names = set.map(|(name, _)| name.clone()).collect();
+            text::edited(&stored, &edits, &path)
+        }
+        Change::Text(text) => text,
+        Change::Readers => {
+            new_readers = true;
+            stored.text.clone()
+        }
+    };
+    parse(text.clone(), &path)?;
     let recipients = recipients(inventory, keyring)?;
-    if let Some(bytes) = &before {
+    if let Some(bytes) = before.as_ref().filter(|_| !new_readers) {
         keeps_readers(bytes, recipients.len(), &path)?;
     }
     let bytes = encrypt(&text, &recipients, &path)?;
@@ -245,38 +231,6 @@ pub fn update(
     file.persist(&path).map_err(|e| failed(e.error))?;
     lock.sync_all().map_err(failed)?;
     Ok((again, names))
-}
-
-/// The new text: lines added at the end where that is possible, so that comments and order stay.
-fn edited(
-    old: &str,
-    set: &[(String, Secret)],
-    appended_only: bool,
-    values: &BTreeMap<String, Secret>,
-    path: &Path,
-) -> Zeroizing<String> {
-    if appended_only {
-        let mut text = Zeroizing::new(old.to_owned());
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
-        }
-        set.iter().for_each(|(name, secret)| line(name, secret, &mut text));
-        // A text that is one `{...}`, or ends with `...`, cannot be added to.
-        if parse(text.clone(), path).is_ok_and(|stored| stored.values == *values) {
-            return text;
-        }
-    }
-    let mut text = Zeroizing::new(String::new());
-    values.iter().for_each(|(name, secret)| line(name, secret, &mut text));
-    text
-}
-
-/// JSON strings are YAML, whatever is in them.
-fn line(name: &str, secret: &Secret, text: &mut String) {
-    let value = Zeroizing::new(serde_json::Value::from(secret.reveal()).to_string());
-    text.push_str(&format!("{}: ", serde_json::Value::from(name)));
-    text.push_str(&value);
-    text.push('\n');
 }
 
 fn recipients(inventory: &Inventory, keyring: &Keyring) -> Result<Vec<Box<dyn Recipient>>, Error> {
@@ -307,7 +261,9 @@ fn keeps_readers(bytes: &[u8], ours: usize, path: &Path) -> Result<(), Error> {
         "{} has {readers} readers, but the inventory names {ours}: writing it would lock the others out",
         path.display()
     );
-    Err(Error::usage(message).hint("list all of their public keys (and yours) under `secrets.recipients`"))
+    Err(Error::usage(message)
+        .hint("list all of their public keys (and yours) under `secrets.recipients`")
+        .hint("or, to lock them out: `hactl secrets init --recipients`, then `hactl secrets rotate --all-generated`"))
 }
 
 fn encrypt(text: &str, recipients: &[Box<dyn Recipient>], path: &Path) -> Result<Vec<u8>, Error> {

@@ -135,6 +135,24 @@ impl Keyring {
         Ok(vec![Box::new(identity.to_public())])
     }
 
+    /// The operator's own public keys as text, and the identity file when one had to be made.
+    pub fn own_public(&self) -> Result<(Vec<String>, Option<PathBuf>), Error> {
+        for (_, key) in self.keys()? {
+            match key {
+                Key::Age(identities) => {
+                    return Ok((identities.iter().map(|i| i.to_public().to_string()).collect(), None));
+                }
+                Key::Ssh(ssh) => {
+                    if let Ok(recipient) = age::ssh::Recipient::try_from(*ssh) {
+                        return Ok((vec![recipient.to_string()], None));
+                    }
+                }
+            }
+        }
+        let identity = self.create()?;
+        Ok((vec![identity.to_public().to_string()], self.own_file()))
+    }
+
     /// Makes an identity; when another run was faster, takes that one.
     fn create(&self) -> Result<x25519::Identity, Error> {
         let path = match (&self.identity, self.own_file()) {

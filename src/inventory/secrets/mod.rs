@@ -6,8 +6,12 @@
 mod file;
 mod generate;
 mod identity;
+mod names;
 pub mod pem;
+mod rotate;
+mod share;
 mod source;
+mod text;
 mod wanted;
 
 use std::collections::BTreeMap;
@@ -20,7 +24,11 @@ use super::diagnostics::{Diagnostic, Diagnostics, Span};
 use super::model::{Inventory, SecretRef};
 use super::{rules, suggest};
 
+use file::Change;
 pub use identity::{Ask, Keyring};
+pub use names::{Named, names};
+pub use rotate::{Rotated, Which, forget_previous, rotate, set};
+pub use share::{Begun, check_text, init, replace_text, text};
 use wanted::Wanted;
 
 /// Stands where a secret is not known and must not be made ([`Secrets::existing_or_placeholder`]).
@@ -35,6 +43,8 @@ pub const PLACEHOLDER_KEY: &str = "aGFjdGwtcGxhY2Vob2xkZXItbm90LWEtc2VjcmV0MDA="
 #[derive(Clone, Default)]
 pub struct Secrets {
     values: BTreeMap<String, Secret>,
+    /// Older values of rotated secrets that hosts may still have, the newest first.
+    previous: BTreeMap<String, Vec<Secret>>,
 }
 
 /// Secrets and how they came about.
@@ -51,6 +61,10 @@ pub struct Resolved {
 impl SecretStore for Secrets {
     fn secret(&self, name: &str) -> Result<Secret, Error> {
         self.get(name).cloned()
+    }
+
+    fn previous(&self, name: &str) -> Vec<Secret> {
+        self.previous.get(name).cloned().unwrap_or_default()
     }
 }
 
@@ -71,9 +85,19 @@ impl Secrets {
             .ok_or_else(|| Error::internal(format!("no secret is named `{name}`")))
     }
 
-    /// All of them, e.g. to mask them in output.
+    /// All of them, older ones included, e.g. to mask them in output.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Secret)> {
-        self.values.iter().map(|(name, secret)| (name.as_str(), secret))
+        let older = self.previous.iter();
+        let older = older.flat_map(|(name, list)| list.iter().map(move |secret| (name, secret)));
+        self.values
+            .iter()
+            .chain(older)
+            .map(|(name, secret)| (name.as_str(), secret))
+    }
+
+    /// Whether some were rotated and not yet carried through.
+    pub fn is_rotated(&self) -> bool {
+        !self.previous.is_empty()
     }
 
     /// Resolves everything the inventory needs. What nobody gave is generated and stored, once: runs that do this at
@@ -96,8 +120,10 @@ impl Secrets {
             (stored, Vec::new())
         } else {
             file::update(inventory, keyring, |current| {
-                let absent = missing.iter().filter(|w| !current.contains_key(&w.name));
-                absent.map(|w| (w.name.clone(), w.generate())).collect()
+                let absent = missing.iter().filter(|w| !current.has(&w.name));
+                Ok(Change::Edits(
+                    absent.map(|w| (w.name.clone(), Some(w.generate()))).collect(),
+                ))
             })?
         };
         let mut values = given;
@@ -109,8 +135,9 @@ impl Secrets {
         for (name, secret) in pem::read(inventory) {
             values.insert(name, secret?);
         }
+        let previous = rotate::previous(&stored.values);
         Ok(Resolved {
-            secrets: Secrets { values },
+            secrets: Secrets { values, previous },
             generated,
             placeholders: Vec::new(),
         })
@@ -148,22 +175,12 @@ impl Secrets {
             });
             values.insert(name, value);
         }
+        let previous = rotate::previous(&stored);
         Ok(Resolved {
-            secrets: Secrets { values },
+            secrets: Secrets { values, previous },
             generated: Vec::new(),
             placeholders,
         })
-    }
-
-    /// Stores a value under a name of the user's own, for `!secret NAME`; replaces what was there.
-    ///
-    /// # Errors
-    /// Usage errors: a bad name or value, or a file that cannot be read or written.
-    pub fn set(inventory: &Inventory, keyring: &Keyring, name: &str, value: Secret) -> Result<(), Error> {
-        rules::secret_name(name).map_err(|why| Error::usage(format!("`{name}` {why}")))?;
-        source::check(value.reveal()).map_err(|why| Error::usage(format!("the value for `{name}` {why}")))?;
-        file::update(inventory, keyring, |_| vec![(name.to_owned(), value)])?;
-        Ok(())
     }
 }
 
@@ -187,14 +204,7 @@ fn check_names(
         let mut help = suggest::closest(name, &known).map_or(String::new(), |near| format!("did you mean `{near}`? "));
         help.push_str(&format!(
             "Leave the key out and one is generated; or take it from elsewhere with `!secret env:NAME`, \
-             `!secret file:PATH` or `!secret exec:COMMAND`; or put it into the file: {}",
-            if exists {
-                format!(
-                    "`age -d -i IDENTITY {file}`, add the line `{name}: VALUE`, and `age -e -a -i IDENTITY` it again"
-                )
-            } else {
-                format!("a line `{name}: VALUE`, encrypted with `age -e -a -i IDENTITY -o {file}`")
-            }
+             `!secret file:PATH` or `!secret exec:COMMAND`; or put it into the file: `hactl secrets set {name}`"
         ));
         let what = if exists {
             format!("is not in {file}")

@@ -20,7 +20,31 @@ enum Form {
     Fernet,
 }
 
+/// Whether a generated secret can be replaced by a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// The next apply carries a new value through.
+    Carried,
+    /// No apply would: why, and what to do instead.
+    Refused(&'static str),
+}
+
 impl Wanted<'_> {
+    /// Whether it can be rotated.
+    pub fn rotation(&self) -> Rotation {
+        if self.name.ends_with("/encryption_key") {
+            return Rotation::Refused(
+                "everything that the site has encrypted with it would be lost; it stays for the life of the site",
+            );
+        }
+        if self.name.starts_with("site/") && self.name.ends_with("/admin") {
+            return Rotation::Refused(
+                "it is given to the site when that is made; change it in the site, then `hactl secrets set` notes it",
+            );
+        }
+        Rotation::Carried
+    }
+
     pub fn is_generated(&self) -> bool {
         self.given.is_none()
     }

@@ -1,0 +1,142 @@
+//! What runs under supervisord: gunicorn, the realtime server, the scheduler, workers.
+
+use std::time::Duration;
+
+use super::super::app::{self, Supervised};
+use super::super::nginx;
+use super::Scope;
+use crate::error::Result;
+use crate::inventory::{Frappe, HostRole, QueueWorker};
+use crate::quote::sh;
+use crate::topology::HostView;
+
+/// Certificates that Debian's programs trust.
+const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Declares the programs; `watches` is what they read at start.
+pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, mut watches: Vec<String>) -> Result<()> {
+    let path = &frappe.path;
+    let mut programs = Vec::new();
+    let mut health = String::from("true");
+    if scope.view.has(HostRole::App) {
+        let trusted = certificate(&scope.view);
+        programs.push(web(frappe));
+        programs.push(socketio(frappe, trusted.as_deref().unwrap_or(TRUSTED)));
+        watches.extend(trusted);
+        health = test(&scope.view, frappe);
+    }
+    if scope.view.has(HostRole::Worker) {
+        programs.extend(frappe.workers.iter().map(|worker| queue_worker(frappe, worker)));
+        if schedules(&scope.view) {
+            programs.push(schedule(frappe));
+        }
+    }
+    if programs.is_empty() {
+        return Ok(());
+    }
+    watches.push(format!("{path}/current"));
+    let name = scope.inventory().app.name();
+    app::supervise(scope, name, &programs, watches, health, Duration::from_secs(90))
+}
+
+/// Words that run something in the current release.
+fn run(frappe: &Frappe, words: &[&str]) -> Vec<String> {
+    let wrapper = format!("{}/run", frappe.path);
+    std::iter::once(wrapper.as_str())
+        .chain(words.iter().copied())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn command(frappe: &Frappe, words: &[&str]) -> Vec<String> {
+    let python = ["python", "-m", "frappe.utils.bench_helper", "frappe"];
+    run(frappe, &[&python, words].concat())
+}
+
+fn program(frappe: &Frappe, name: &str, command: Vec<String>, priority: u32) -> Supervised {
+    Supervised {
+        name: name.to_owned(),
+        command,
+        directory: format!("{}/sites", frappe.path),
+        priority,
+        ..Supervised::default()
+    }
+}
+
+fn web(frappe: &Frappe) -> Supervised {
+    let config = format!("{}/gunicorn.conf.py", frappe.path);
+    Supervised {
+        // New workers connect as it says by then; nobody waits for a restart when a password is rotated.
+        reloads: vec![format!("{}/sites/common_site_config.json", frappe.path)],
+        ..program(frappe, "web", run(frappe, &["gunicorn", "-c", &config]), 100)
+    }
+}
+
+/// It asks the site at its public name who a user is, so it must trust the site's certificate.
+fn socketio(frappe: &Frappe, trusted: &str) -> Supervised {
+    Supervised {
+        environment: vec![
+            ("NODE_ENV".to_owned(), "production".to_owned()),
+            ("NODE_EXTRA_CA_CERTS".to_owned(), trusted.to_owned()),
+        ],
+        ..program(
+            frappe,
+            "socketio",
+            run(frappe, &["node", "../apps/frappe/socketio.js"]),
+            100,
+        )
+    }
+}
+
+/// It ends by itself when it sees that another one runs.
+fn schedule(frappe: &Frappe) -> Supervised {
+    Supervised {
+        may_end: true,
+        ..program(frappe, "schedule", command(frappe, &["schedule"]), 150)
+    }
+}
+
+/// A worker that is told to end finishes its job first.
+fn queue_worker(frappe: &Frappe, worker: &QueueWorker) -> Supervised {
+    let queues = worker.queues.join(",");
+    Supervised {
+        count: worker.count,
+        stopwaitsecs: worker.timeout.saturating_add(60),
+        ..program(
+            frappe,
+            &worker.name,
+            command(frappe, &["worker", "--queue", &queues]),
+            200,
+        )
+    }
+}
+
+/// The certificate that node must be told of; those that the operator gave come from authorities that it knows, or that
+/// the host knows.
+fn certificate(view: &HostView) -> Option<String> {
+    let sites = &view.topology.inventory.sites;
+    sites
+        .iter()
+        .filter(|site| matches!(site.tls, crate::inventory::Tls::SelfSigned))
+        .find_map(nginx::certificate)
+}
+
+/// One scheduler for all: two would start jobs twice.
+fn schedules(view: &HostView) -> bool {
+    let first = view.topology.with_role(HostRole::Worker).next();
+    first.is_some_and(|first| first.name == view.host.name)
+}
+
+/// Passes when gunicorn answers for the first site and the realtime server shakes hands.
+fn test(view: &HostView, frappe: &Frappe) -> String {
+    let sites = &view.topology.inventory.sites;
+    let site = sites.first().map_or("localhost", |site| site.name.as_str());
+    format!(
+        "curl -fsS -o /dev/null --max-time 8 -H {host} http://127.0.0.1:{web}/api/method/ping || exit 1\n\
+         hello=$(curl -fsS --max-time 5 'http://127.0.0.1:{socketio}/socket.io/?EIO=4&transport=polling') || exit 1\n\
+         case $hello in '0{{\"sid\"'*) ;; *) echo \"the realtime server says: $hello\"; exit 1 ;; esac",
+        host = sh(&format!("Host: {site}")),
+        web = frappe.process.web_port,
+        socketio = frappe.socketio_port,
+    )
+}
