@@ -58,7 +58,8 @@ lock() {
     mkdir -p -m 700 /run/hactl || { mark failed; echo "cannot write below /run"; return 4; }
     exec 9>>/run/hactl/lock
     _end=$(($(uptime) + $1)) _said=
-    until flock -n 9; do
+    # Probes try the lock for a moment; they are no holders.
+    until flock -w 0.5 9; do
         ! attended || { locked; return; }
         [ "$(uptime)" -lt "$_end" ] || { locked; return; }
         [ -n "$_said" ] || { mark waits; echo "for the last step of a run that was cut off"; _said=1; }
