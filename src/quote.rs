@@ -54,11 +54,43 @@ pub fn terminal(text: &str) -> String {
         .map(|c| match c {
             '\n' | '\t' => c.to_string(),
             c if c.is_control() => format!("\\x{:02x}", c as u32),
-            // Bidirectional overrides can make a line read as something it is not.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => format!("\\u{{{:x}}}", c as u32),
+            c if deceives(c) => format!("\\u{{{:x}}}", c as u32),
             c => c.to_string(),
         })
         .collect()
+}
+
+/// Characters that make a line read as something it is not: those that reorder text, break lines, or hide (marks without
+/// width, tags).
+pub fn deceives(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{200b}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// JSON on one line. Of the characters that a terminal acts on JSON itself escapes only ASCII's; the others can be escaped
+/// as well, since they stand only in strings.
+pub fn json(value: &serde_json::Value) -> String {
+    let json = value.to_string();
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_control() || deceives(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 #[cfg(test)]

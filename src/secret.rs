@@ -36,6 +36,20 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
+/// Shortest value that is masked in other texts: of a shorter one every other word would be full.
+const MASKED: usize = 6;
+
+/// `text` without any of these values; the lines of a value that has several (a key) count one by one.
+pub fn masked(text: &str, secrets: &[Secret]) -> String {
+    let lines = secrets.iter().flat_map(|secret| secret.reveal().lines());
+    lines
+        .filter(|line| line.len() >= MASKED && !line.starts_with("-----"))
+        .fold(text.to_owned(), |text, line| match text.contains(line) {
+            true => text.replace(line, "***"),
+            false => text,
+        })
+}
+
 /// Where roles and templates ask for a secret's value.
 pub trait SecretStore {
     /// The secret's value; the error names it and says how to set it.

@@ -62,6 +62,14 @@ impl Saved {
             Error::internal(format!("cannot save the plan in {}: {error}", path.display()))
         };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            return Err(
+                failed(&format!("there is no folder {}", folder.display())).hint(format!(
+                    "make it: mkdir -p {}",
+                    crate::quote::sh(&folder.display().to_string())
+                )),
+            );
+        }
         let text = serde_json::to_vec_pretty(self).map_err(|error| failed(&error))?;
         // Made with mode 0600.
         let mut file =
@@ -78,7 +86,9 @@ impl Saved {
     /// A file that is none.
     pub fn read(path: &Path) -> Result<Saved> {
         let shown = path.display();
-        let failed = |error: std::io::Error| Error::usage(format!("cannot read the plan {shown}: {error}"));
+        let failed = |error: std::io::Error| {
+            Error::usage(format!("cannot read the plan {shown}: {error}")).hint("make one: hactl plan --out FILE")
+        };
         let length = std::fs::metadata(path).map_err(failed)?.len();
         if length > LIMIT {
             return Err(Error::usage(format!("{shown} is no plan: it has {length} bytes")));

@@ -12,6 +12,7 @@ use super::survey::{Surveyed, millis};
 use super::{Engine, Event, HostSummary, Summary, Survey};
 use crate::error::Kind;
 use crate::plan::{HostPlan, Plan, Step};
+use crate::secret::masked;
 
 /// A plan that somebody agreed to. Without one nothing can be changed.
 #[derive(Debug)]
@@ -103,7 +104,8 @@ impl Engine {
             last: first + steps.len() == work.plan.steps.len(),
             steps: &steps,
         };
-        let mut narrator = Narrator::new(&self.events, &name, &steps, first, work.plan.steps.len());
+        let secrets = work.host.secrets.clone();
+        let mut narrator = Narrator::new(&self.events, &name, &steps, first, work.plan.steps.len()).masking(&secrets);
         let stopper = work.host.link.stopper(&self.run);
         let mut interrupt = self.interrupt.clone();
         let mut tell = |progress: Progress| narrator.take(progress);
@@ -134,6 +136,7 @@ impl Engine {
             Some(Ok(Verdict::StepFailed)) => Some(Kind::HostFailed),
             Some(Ok(Verdict::Stopped)) | None => Some(Kind::Interrupted),
             Some(Ok(Verdict::Locked(holder))) => {
+                let holder = masked(&holder, &secrets);
                 let message = format!("{name} is locked by another run: {holder}");
                 self.fail(
                     &name,
@@ -143,13 +146,17 @@ impl Engine {
                 )
             }
             Some(Ok(Verdict::Moved(why))) => {
+                let why = masked(&why, &secrets);
                 self.fail(&name, Kind::Refused, format!("{name}: {why}"), "look again: hactl plan")
             }
             Some(Ok(Verdict::Failed(why))) => self.fail(
                 &name,
                 Kind::HostFailed,
-                format!("{name}: {why}"),
-                "free space on the host, then run hactl apply again",
+                format!("{name}: {}", masked(&why, &secrets)),
+                match why.contains("disk") || why.contains("cannot") {
+                    true => "free space on the host, then run hactl apply again",
+                    false => "look at the host, then run hactl apply again",
+                },
             ),
             Some(Err(error)) => {
                 let hint = "run hactl apply again: it continues where this ended";

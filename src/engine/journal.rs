@@ -100,7 +100,7 @@ impl Recorder {
             line.extend(event);
         }
         if let Ok(mut file) = self.file.lock() {
-            let _ = writeln!(file, "{line}");
+            let _ = writeln!(file, "{}", crate::quote::json(&line));
         }
     }
 

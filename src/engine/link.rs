@@ -14,11 +14,15 @@ use crate::plan::Step;
 use crate::resource::probe::{self, Section};
 use crate::resource::{Ask, Observed};
 use crate::secret::Secret;
-use crate::transport::wire::{Aside, Elevation, Piece, Session};
+use crate::transport::wire::{Aside, Elevation, Limits, Piece, Session};
 use crate::transport::{Connect, TransportError};
 
-/// Longest silence of a host that answers a probe.
-const PROBE_PATIENCE: Duration = Duration::from_secs(60);
+/// What a host may take to answer a probe, and how much: a diff fetches at most 256 KiB of each file.
+const PROBE: Limits = Limits {
+    silence: Duration::from_secs(60),
+    total: Some(Duration::from_secs(300)),
+    bytes: 32 << 20,
+};
 
 /// Steps to carry out on one host, one round trip.
 #[derive(Debug, Clone)]
@@ -162,14 +166,12 @@ impl Link for ShellLink {
                 }
             }
         };
-        self.session
-            .run(&probe::script(ask), &[], PROBE_PATIENCE, &mut collect)
-            .await?;
+        self.session.run(&probe::script(ask), &[], PROBE, &mut collect).await?;
         Ok(probe::read(ask, &sections))
     }
 
     async fn settle(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Verdict, TransportError> {
-        self.send(request::settle(), progress).await
+        self.send(request::settle(), 0, progress).await
     }
 
     async fn carry_out(
@@ -178,7 +180,8 @@ impl Link for ShellLink {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verdict, TransportError> {
         self.holds = true;
-        self.send(request::write(&order), progress).await
+        let steps = order.steps.len();
+        self.send(request::write(&order), steps, progress).await
     }
 
     fn stopper(&self, run: &str) -> Box<dyn Stopper> {
@@ -197,15 +200,16 @@ impl ShellLink {
     async fn send(
         &mut self,
         request: request::Request,
+        steps: usize,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verdict, TransportError> {
-        let mut reading = request::Reading::new(progress);
+        let mut reading = request::Reading::new(progress, steps);
         let mut take = |piece| reading.take(piece);
         let status = self
             .session
-            .run(&request.script, &request.payload, request.patience, &mut take)
+            .run(&request.script, &request.payload, request.limits, &mut take)
             .await?;
-        Ok(reading.verdict(status))
+        reading.verdict(status)
     }
 }
 

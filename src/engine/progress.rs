@@ -10,11 +10,14 @@ use crate::plan::Step;
 use crate::quote::terminal;
 use crate::resource::Spec;
 use crate::resource::script::{MOVED, SAME};
+use crate::secret::Secret;
 
 /// Longest line passed on, characters.
 const LINE_LIMIT: usize = 500;
 /// Lines kept to explain a failure.
 const TAIL: usize = 40;
+/// Lines of one order that are passed on; a host that prints without end must not fill this machine's journal.
+const LINES: usize = 50_000;
 
 /// What came of an order.
 #[derive(Debug, Default, Clone, Copy)]
@@ -40,7 +43,11 @@ pub struct Narrator<'a> {
     of: usize,
     running: Option<(usize, Instant)>,
     partial: Vec<u8>,
-    tail: VecDeque<String>,
+    /// As they came.
+    tail: VecDeque<Vec<u8>>,
+    /// Lines passed on.
+    lines: usize,
+    secrets: &'a [Secret],
     counts: Counts,
 }
 
@@ -56,8 +63,17 @@ impl<'a> Narrator<'a> {
             running: None,
             partial: Vec::new(),
             tail: VecDeque::new(),
+            lines: 0,
+            secrets: &[],
             counts: Counts::default(),
         }
+    }
+
+    /// Values that a host was given and may print, by mistake or malice: they are masked.
+    #[must_use]
+    pub fn masking(mut self, secrets: &'a [Secret]) -> Self {
+        self.secrets = secrets;
+        self
     }
 
     /// Takes what the host reports. Indices come from the host and may be lies.
@@ -82,14 +98,14 @@ impl<'a> Narrator<'a> {
                 });
             }
             Progress::Output(bytes) => {
-                self.partial.extend_from_slice(&bytes);
-                while let Some(end) = self.partial.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
-                    let line: Vec<u8> = self.partial.drain(..=end).collect();
-                    self.line(&line[..end]);
-                }
-                if self.partial.len() > 4 * LINE_LIMIT {
-                    let line = std::mem::take(&mut self.partial);
-                    self.line(&line);
+                let mut pieces = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).peekable();
+                while let Some(piece) = pieces.next() {
+                    let ended = pieces.peek().is_some();
+                    self.partial.extend_from_slice(piece);
+                    if ended || self.partial.len() > 4 * LINE_LIMIT {
+                        let line = std::mem::take(&mut self.partial);
+                        self.line(&line);
+                    }
                 }
             }
             Progress::Ended(index, status) => {
@@ -111,22 +127,30 @@ impl<'a> Narrator<'a> {
 
     fn line(&mut self, line: &[u8]) {
         let Some((index, _)) = self.running else { return };
-        let line: String = terminal(&String::from_utf8_lossy(line))
-            .chars()
-            .take(LINE_LIMIT)
-            .collect();
-        if line.trim().is_empty() {
+        if line.trim_ascii().is_empty() {
             return;
         }
         if self.tail.len() == TAIL {
             self.tail.pop_front();
         }
-        self.tail.push_back(line.clone());
+        self.tail.push_back(line[..line.len().min(4 * LINE_LIMIT)].to_vec());
+        self.lines += 1;
+        let line = match self.lines {
+            ..LINES => self.clean(line),
+            LINES => "(the host prints more than is shown)".into(),
+            _ => return,
+        };
         self.events.send(Event::StepOutput {
             host: self.host.into(),
             step: self.steps[index].id.clone(),
             line,
         });
+    }
+
+    /// A line as it may be shown.
+    fn clean(&self, line: &[u8]) -> String {
+        let line = crate::secret::masked(&String::from_utf8_lossy(line), self.secrets);
+        terminal(&line).chars().take(LINE_LIMIT).collect()
     }
 
     fn end(&mut self, outcome: StepOutcome) {
@@ -146,8 +170,11 @@ impl<'a> Narrator<'a> {
             }
             StepOutcome::Failed | StepOutcome::TimedOut | StepOutcome::Unknown => {
                 self.counts.failed += 1;
-                let said: Vec<_> = self.tail.iter().cloned().collect();
+                let said: Vec<_> = self.tail.iter().map(|line| self.clean(line)).collect();
                 let mut message = explain(&said.join("\n"), step);
+                if message.is_empty() {
+                    message = "it said nothing about the reason".into();
+                }
                 let hint = match outcome {
                     StepOutcome::TimedOut => {
                         message = format!("took longer than {} s and was ended\n{message}", step.deadline);
@@ -156,6 +183,7 @@ impl<'a> Narrator<'a> {
                     StepOutcome::Unknown => {
                         "run hactl apply again: it looks at the host first and continues from there".to_owned()
                     }
+                    _ if self.counts.moved => "look again: hactl plan".to_owned(),
                     _ => "mend the cause and run hactl apply again: it continues where this ended".to_owned(),
                 };
                 (Some(message.trim_end().to_owned()), Some(hint))
@@ -175,6 +203,8 @@ impl<'a> Narrator<'a> {
     /// The order is over; a step that is still running has an unknown result when the connection was lost.
     pub fn finish(mut self, orderly: bool) -> Counts {
         if !orderly && self.running.is_some() {
+            let line = std::mem::take(&mut self.partial);
+            self.line(&line);
             self.end(StepOutcome::Unknown);
         }
         self.counts

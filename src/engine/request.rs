@@ -5,10 +5,14 @@ use std::time::Duration;
 use super::link::{Order, Progress, Verdict};
 use crate::quote::{sh, terminal};
 use crate::resource::script::PRELUDE;
-use crate::transport::wire::Piece;
+use crate::transport::TransportError;
+use crate::transport::wire::{Limits, Piece};
 
 /// Longest wait for the last step of a run that was cut off, seconds.
 const ORPHAN_PATIENCE: u64 = 900;
+
+/// Most bytes of what a host says beside its steps' output, e.g. who holds its lock.
+const SAID_LIMIT: usize = 2048;
 
 /// What goes over the wire.
 pub struct Request {
@@ -16,8 +20,8 @@ pub struct Request {
     pub script: String,
     /// Step scripts and their data; may hold secrets.
     pub payload: zeroize::Zeroizing<Vec<u8>>,
-    /// Longest silence to expect.
-    pub patience: Duration,
+    /// What the host may take, as far as its steps keep their deadlines.
+    pub limits: Limits,
 }
 
 /// Writes an order down.
@@ -55,11 +59,17 @@ pub fn write(order: &Order) -> Request {
         sh(order.generation),
         u8::from(order.last),
     ));
-    let longest = order.steps.iter().map(|step| step.deadline).max().unwrap_or(0);
+    // `timeout` gives a step 15 s to end after its deadline.
+    let deadlines = || order.steps.iter().map(|step| step.deadline.saturating_add(15));
+    let (longest, all) = (deadlines().max().unwrap_or(0), deadlines().fold(0, u64::saturating_add));
     Request {
         script,
         payload,
-        patience: Duration::from_secs(longest.max(ORPHAN_PATIENCE) + 60),
+        limits: Limits {
+            silence: Duration::from_secs(longest.max(ORPHAN_PATIENCE).saturating_add(60)),
+            total: Some(Duration::from_secs(all.saturating_add(ORPHAN_PATIENCE + 60))),
+            bytes: 64 << 20,
+        },
     }
 }
 
@@ -68,57 +78,92 @@ pub fn settle() -> Request {
     Request {
         script: format!("RUN=settling\n{}\nsettle {ORPHAN_PATIENCE}\n", include_str!("apply.sh")),
         payload: zeroize::Zeroizing::new(Vec::new()),
-        patience: Duration::from_secs(ORPHAN_PATIENCE + 60),
+        limits: Limits {
+            silence: Duration::from_secs(ORPHAN_PATIENCE + 60),
+            total: Some(Duration::from_secs(2 * ORPHAN_PATIENCE)),
+            bytes: 1 << 20,
+        },
     }
 }
 
-/// Reads the answer as it comes.
+/// Reads the answer as it comes. What a host says about its steps must fit the order: each begins after the one before
+/// ended, and it is done when all have.
 pub struct Reading<'a> {
     progress: &'a mut (dyn FnMut(Progress) + Send),
+    steps: usize,
+    /// Steps that ended.
+    ended: usize,
+    running: bool,
     mark: String,
     said: Vec<u8>,
     failed: bool,
+    /// Why nothing of this host is believed any more.
+    nonsense: Option<String>,
 }
 
 impl<'a> Reading<'a> {
-    /// Reads on behalf of `progress`.
-    pub fn new(progress: &'a mut (dyn FnMut(Progress) + Send)) -> Self {
+    /// Reads on behalf of `progress` the answer to an order of so many steps.
+    pub fn new(progress: &'a mut (dyn FnMut(Progress) + Send), steps: usize) -> Self {
         Reading {
             progress,
+            steps,
+            ended: 0,
+            running: false,
             mark: String::new(),
             said: Vec::new(),
             failed: false,
+            nonsense: None,
         }
     }
 
     /// Takes a piece.
     pub fn take(&mut self, piece: Piece) {
+        if self.nonsense.is_some() {
+            return;
+        }
         match piece {
             Piece::Mark(words) => {
-                let number = |at: usize| words.get(at).and_then(|word| word.parse::<i64>().ok());
-                let index = number(1).and_then(|index| usize::try_from(index).ok());
-                match (words.first().map(String::as_str), index) {
-                    (Some("begin"), Some(index)) => (self.progress)(Progress::Began(index)),
-                    (Some("end"), Some(index)) => {
-                        let status = number(2).and_then(|status| i32::try_from(status).ok()).unwrap_or(1);
-                        self.failed = !matches!(status, 0 | crate::resource::script::SAME);
-                        (self.progress)(Progress::Ended(index, status));
-                    }
+                match words.first().map(String::as_str) {
+                    Some("begin") => self.begin(&words),
+                    Some("end") => self.end(&words),
                     _ => {}
                 }
                 self.mark = words.into_iter().next().unwrap_or_default();
                 self.said.clear();
             }
             Piece::Data(data) if self.mark == "begin" => (self.progress)(Progress::Output(data)),
-            Piece::Data(data) => {
-                if self.said.len() < 4096 {
-                    self.said.extend_from_slice(&data);
-                }
-                if self.mark == "waits" {
-                    let reason = self.words();
-                    (self.progress)(Progress::Waits(reason));
-                }
-            }
+            Piece::Data(data) => self.words_of_a_mark(&data),
+        }
+    }
+
+    fn begin(&mut self, words: &[String]) {
+        if number(words, 1) != Some(self.ended) || self.running || self.failed || self.ended >= self.steps {
+            self.nonsense = Some(format!("a step began that was not next ({})", shown(words)));
+            return;
+        }
+        self.running = true;
+        (self.progress)(Progress::Began(self.ended));
+    }
+
+    fn end(&mut self, words: &[String]) {
+        let status = words.get(2).and_then(|word| word.parse::<i32>().ok());
+        let (true, true, Some(status)) = (self.running, number(words, 1) == Some(self.ended), status) else {
+            self.nonsense = Some(format!("a step ended that did not run ({})", shown(words)));
+            return;
+        };
+        self.failed = !matches!(status, 0 | crate::resource::script::SAME);
+        (self.progress)(Progress::Ended(self.ended, status));
+        self.running = false;
+        self.ended += 1;
+    }
+
+    fn words_of_a_mark(&mut self, data: &[u8]) {
+        let room = SAID_LIMIT.saturating_sub(self.said.len());
+        let told = self.said.contains(&b'\n');
+        self.said.extend_from_slice(&data[..data.len().min(room)]);
+        if self.mark == "waits" && !told && self.said.contains(&b'\n') {
+            let reason = self.words();
+            (self.progress)(Progress::Waits(reason));
         }
     }
 
@@ -127,14 +172,44 @@ impl<'a> Reading<'a> {
     }
 
     /// How it ended.
-    pub fn verdict(self, status: i32) -> Verdict {
-        match (self.mark.as_str(), status) {
+    ///
+    /// # Errors
+    /// When what the host said makes no sense.
+    pub fn verdict(self, status: i32) -> Result<Verdict, TransportError> {
+        let nonsense = match (self.nonsense.as_deref(), status) {
+            (Some(why), _) => Some(why.to_owned()),
+            (None, 0) if self.running || self.failed || self.ended != self.steps => Some(format!(
+                "it says that it is done, but {} of {} steps ended well",
+                self.ended - usize::from(self.failed),
+                self.steps
+            )),
+            _ => None,
+        };
+        if let Some(why) = nonsense {
+            return Err(
+                TransportError::protocol(format!("the host's report makes no sense: {why}"))
+                    .hint("look at the host before trusting it again; hactl plan asks it what it has now"),
+            );
+        }
+        Ok(match (self.mark.as_str(), status) {
             (_, 0) => Verdict::Done,
             ("locked", _) => Verdict::Locked(self.words()),
             ("moved", _) => Verdict::Moved(self.words()),
             ("stopped", _) => Verdict::Stopped,
             (_, _) if self.failed => Verdict::StepFailed,
-            _ => Verdict::Failed(self.words()),
-        }
+            _ => Verdict::Failed(match self.words() {
+                words if words.is_empty() => format!("the host ended with status {status} and said nothing"),
+                words => words,
+            }),
+        })
     }
+}
+
+fn number(words: &[String], at: usize) -> Option<usize> {
+    words.get(at)?.parse().ok()
+}
+
+/// A mark's words, for an error.
+fn shown(words: &[String]) -> String {
+    terminal(&words.join(" ")).chars().take(60).collect()
 }

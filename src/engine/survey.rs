@@ -1,5 +1,7 @@
 //! Connect to the hosts, ask each one what it has, make the plan. Changes nothing.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use futures::future::join_all;
@@ -12,6 +14,7 @@ use crate::plan::{self, Desired, HostPlan, Plan};
 use crate::quote::terminal;
 use crate::resource::{Ask, Facts, Observed, System};
 use crate::role;
+use crate::secret::{Secret, SecretStore};
 use crate::transport::{Stage, TransportError};
 
 /// What hosts answered, with their connections still open.
@@ -32,6 +35,8 @@ pub struct Surveyed {
     pub seen: Observed,
     /// What it should have.
     pub desired: Desired,
+    /// Values of the secrets that went into it: what this host could print.
+    pub secrets: Vec<Secret>,
     /// The open connection.
     pub link: Box<dyn Link>,
 }
@@ -60,7 +65,11 @@ impl HostFailure {
             host: host.into(),
             kind,
             message: error.message.clone(),
-            hint: error.hint.clone(),
+            hint: error.hint.clone().or_else(|| {
+                let hint =
+                    "nothing was changed; run it again, and if that fails look at the host: hactl check --remote";
+                Some(hint.into())
+            }),
         }
     }
 
@@ -129,7 +138,7 @@ impl Engine {
         // What to ask hardly depends on the host's facts, so it is worked out while the connection is being made.
         let connecting = self.links.link(host);
         let (assumed, link) = futures::join!(async { self.desired(host, &Facts::assumed(), all) }, connecting);
-        let assumed = assumed?;
+        let (assumed, _) = assumed?;
         let mut link = link.map_err(failed)?;
         self.events.send(Event::HostConnected {
             host: host.name.clone(),
@@ -145,7 +154,7 @@ impl Engine {
             self.settle(host, link.as_mut()).await?;
             seen = link.ask(&ask).await.map_err(failed)?;
         }
-        let desired = self.desired(host, &seen.facts, all)?;
+        let (desired, secrets) = self.desired(host, &seen.facts, all)?;
         // Facts can add questions (another package name on another release), and a diff needs what is there now.
         let mut more = plan::questions(&desired);
         let covered = more.is_covered_by(&ask);
@@ -169,6 +178,7 @@ impl Engine {
                 name: host.name.clone(),
                 seen,
                 desired,
+                secrets,
                 link,
             },
             plan,
@@ -205,25 +215,39 @@ impl Engine {
                 format!("{name} is locked by another run: {holder}"),
                 "wait until it ends; the lock goes with its connection",
             ),
-            other => fail(
+            Verdict::Failed(why) => fail(
                 Kind::HostFailed,
-                format!("{name} does not become quiet: {other:?}"),
-                "look at the host",
+                format!("{name} does not become quiet: {why}"),
+                &format!("look at the host: hactl ssh {name}"),
+            ),
+            _ => fail(
+                Kind::HostFailed,
+                format!("{name} does not become quiet"),
+                &format!("look at the host: hactl ssh {name}"),
             ),
         }
     }
 
-    fn desired(&self, host: &Host, facts: &Facts, all: bool) -> Result<Desired, HostFailure> {
+    /// What the host should have, and the secrets in it.
+    fn desired(&self, host: &Host, facts: &Facts, all: bool) -> Result<(Desired, Vec<Secret>), HostFailure> {
         let topology = crate::topology::Topology::of(&self.inventory);
         let view = crate::topology::HostView { topology, host };
-        let mut desired = role::desired(view, facts, &self.templates, self.secrets.as_ref())
+        let secrets = Noted {
+            store: self.secrets.as_ref(),
+            given: Mutex::default(),
+        };
+        let mut desired = role::desired(view, facts, &self.templates, &secrets)
             .map_err(|error| HostFailure::plain(&host.name, error))?;
         if !all {
             desired
                 .resources
                 .retain(|resource| resource.role != role::passwords::ROLE.name);
         }
-        Ok(desired)
+        let given = secrets
+            .given
+            .into_inner()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        Ok((desired, given.into_values().collect()))
     }
 
     fn also_ask(&self, host: &Host) -> Ask {
@@ -231,6 +255,21 @@ impl Engine {
             .as_ref()
             .map(|questions| questions(host))
             .unwrap_or_default()
+    }
+}
+
+/// Notes which secrets are asked for.
+struct Noted<'a> {
+    store: &'a (dyn SecretStore + Send + Sync),
+    given: Mutex<BTreeMap<String, Secret>>,
+}
+
+impl SecretStore for Noted<'_> {
+    fn secret(&self, name: &str) -> crate::error::Result<Secret> {
+        let secret = self.store.secret(name)?;
+        let mut given = self.given.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        given.insert(name.to_owned(), secret.clone());
+        Ok(secret)
     }
 }
 

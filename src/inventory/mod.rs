@@ -95,6 +95,7 @@ fn read(path: &Path) -> Result<String, Error> {
         let at = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..at].iter().filter(|&&b| b == b'\n').count() + 1;
         Error::usage(format!("{shown}:{line}: the file is not UTF-8 (byte {at})"))
+            .hint("an editor saved it in another encoding; save it as UTF-8")
     })
 }
 

@@ -15,5 +15,5 @@ pub fn line(event: &impl Serialize, at: Timestamp) -> String {
     if let Value::Object(map) = &mut value {
         map.entry("time").or_insert_with(|| Value::String(time(at)));
     }
-    format!("{value}\n")
+    crate::quote::json(&value) + "\n"
 }

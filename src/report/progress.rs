@@ -158,7 +158,10 @@ impl Progress {
                 hint,
             } => {
                 self.enter(host, Phase::Out, at);
-                let mut text = on(host, &format!("{}: {}", terminal(kind), indented(message)));
+                // Most messages name the host, since they are read alone elsewhere.
+                let message = message.strip_prefix(&format!("{host}: ")).unwrap_or(message);
+                let kind = terminal(kind).replace('_', " ");
+                let mut text = on(host, &format!("{kind}: {}", indented(message)));
                 push_hint(&mut text, hint.as_deref());
                 vec![Line::new(Tone::Bad, text)]
             }

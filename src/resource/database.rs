@@ -83,7 +83,8 @@ fn same_if(script: &mut Script, change: &Change, query: String) {
 }
 
 fn run_sql(script: &mut Script, statements: String) {
-    let blob = script.blob(Secret::new(statements));
+    // A server that is set to another mode would take the backslashes of a literal for themselves.
+    let blob = script.blob(Secret::new(format!("SET SESSION sql_mode='';\n{statements}")));
     script.line(format!(
         "mariadb --no-defaults --batch --skip-column-names <{blob} || fail 'MariaDB refused'"
     ));
@@ -147,11 +148,11 @@ impl DatabaseUser {
         // All passwords that are good for it: the first, and those that `OR` adds.
         format!(
             "SELECT CONCAT_WS(' ',JSON_VALUE(Priv,'$.authentication_string'),JSON_EXTRACT(Priv,{OTHERS})) {}",
-            self.from_priv()
+            self.where_account()
         )
     }
 
-    fn from_priv(&self) -> String {
+    fn where_account(&self) -> String {
         format!(
             "FROM mysql.global_priv WHERE User={} AND Host={}",
             sql(&self.name),
@@ -300,7 +301,7 @@ impl Kind for DatabaseOldPasswords {
         let mut script = Script::default();
         let query = format!(
             "SELECT COUNT(*) {} AND JSON_VALUE(Priv,'$.authentication_string')={} AND COALESCE(JSON_EXTRACT(Priv,{OTHERS}),'') NOT LIKE '%\"*%'",
-            self.user.from_priv(),
+            self.user.where_account(),
             sql(&self.user.hash()),
         );
         same_if(&mut script, change, query);

@@ -129,7 +129,7 @@ impl File {
 
     fn put(&self, script: &mut Script, change: &Change) {
         if let Some(expected) = change.expects.as_deref().and_then(|e| e.strip_prefix("sha256:")) {
-            script.line(format!("expect {} {expected}", sh(&self.path)));
+            script.line(format!("expect {} {}", sh(&self.path), sh(expected)));
         }
         let blob = script.blob(self.text.clone());
         script.line(format!(

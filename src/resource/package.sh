@@ -8,10 +8,11 @@ allow_starts() { if grep -q '^# hactl$' "$POLICY" 2>/dev/null; then rm -f "$POLI
 LOCK_WAIT=240
 eval "$(apt-config shell LOCK_WAIT DPkg::Lock::Timeout/i 2>/dev/null)"
 
+# Pattern-Only: a name that no package has would be taken for a regular expression, and everything that matches installed.
 apt() {
     apt-get -q -y -o "DPkg::Lock::Timeout=$LOCK_WAIT" -o Acquire::Retries=3 -o Acquire::http::Timeout=30 \
         -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o APT::Install-Recommends=false \
-        -o Dpkg::Use-Pty=0 "$@"
+        -o Dpkg::Use-Pty=0 -o APT::Cmd::Pattern-Only=true "$@"
 }
 
 lists_are_old() {

@@ -28,7 +28,7 @@ pub struct RedisPassword {
     pub config: String,
     /// The file that holds the password and nothing else.
     pub file: String,
-    /// The password: printable ASCII without blanks.
+    /// The password: one line without control characters.
     pub password: Secret,
     /// Passwords that it may still have instead.
     pub previous: Vec<Secret>,
@@ -56,12 +56,12 @@ struct Live {
 /// A word of redis.conf, or of a command on redis-cli's standard input, in double quotes.
 pub fn word(value: &str) -> String {
     let mut out = String::from("\"");
-    for byte in value.bytes() {
-        match byte {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            0x20..=0x7e => out.push(char::from(byte)),
-            _ => out.push_str(&format!("\\x{byte:02x}")),
+    // Bytes beyond ASCII stand for themselves; whoever reads the word back has nothing but backslashes to undo.
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => out.push(c),
         }
     }
     out + "\""

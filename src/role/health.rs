@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::frappe::programs;
 use super::redis::Instance;
 use super::{nginx, redis};
 use crate::inventory::{App, HostRole, Site};
@@ -83,9 +84,14 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         disk.push("/var/lib/redis".into());
     }
     if view.runs_app() {
-        let name = inventory.app.name();
         add("supervisor.service".into(), unit("supervisor.service"));
-        add(format!("programs {name}"), Kind::Programs(name.to_owned()));
+        let groups = match &inventory.app {
+            App::Frappe(frappe) => programs::groups(view, frappe),
+            App::Wsgi(wsgi) => vec![wsgi.name.as_str()],
+        };
+        for group in groups {
+            add(format!("programs {group}"), Kind::Programs(group.to_owned()));
+        }
         disk.push(match &inventory.app {
             App::Frappe(frappe) => frappe.path.clone(),
             App::Wsgi(wsgi) => wsgi.path.clone(),

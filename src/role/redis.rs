@@ -79,7 +79,7 @@ impl Instance {
     /// A secret that is missing, or of bytes that a password of Redis cannot have.
     pub fn password(&self, scope: &Scope) -> Result<RedisPassword> {
         let password = scope.secret(self.password)?;
-        printable(password.reveal(), self.password)?;
+        one_line(password.reveal(), self.password)?;
         Ok(RedisPassword {
             instance: self.name.into(),
             unit: self.unit(),
@@ -141,12 +141,13 @@ fn cache_mb(facts: &Facts) -> u64 {
     (facts.memory_mb / 20).max(50)
 }
 
-/// Other bytes would have to be escaped in one way for Redis, in another for the environment of its client.
-fn printable(password: &str, name: &str) -> Result<()> {
-    if !password.is_empty() && password.bytes().all(|byte| byte.is_ascii_graphic()) {
+/// Control characters would have to be escaped in one way for Redis, in another for the environment of its client.
+fn one_line(password: &str, name: &str) -> Result<()> {
+    if !password.is_empty() && !password.chars().any(char::is_control) {
         return Ok(());
     }
-    Err(Error::usage(format!(
-        "secret {name}: a password of Redis must be of printable ASCII characters without blanks"
-    )))
+    let error = Error::usage(format!(
+        "secret {name}: a password of Redis must be a line without control characters"
+    ));
+    Err(error.hint(format!("set another one: hactl secrets set {name}")))
 }

@@ -166,7 +166,18 @@ impl Templates {
             template: shown,
             lines: line_map(&marked, &rendered),
         };
-        Ok((fill(&rendered, secrets)?, source))
+        let filled = fill(&rendered, secrets).map_err(|error| self.of_secret(name, error))?;
+        Ok((filled, source))
+    }
+
+    /// A secret that a template asks for and that there is not: whose template that is.
+    fn of_secret(&self, name: &str, error: Error) -> Error {
+        let shown = self.files.get(name).map_or(name, |file| file.shown.as_str());
+        Error {
+            kind: Kind::Usage,
+            message: format!("{shown}: {}", error.message),
+            hints: error.hints,
+        }
     }
 
     /// Tera lets an unknown name pass in `if`, `==` and `~`: a typo would silently choose a branch.
@@ -193,7 +204,12 @@ impl Templates {
     fn explain(&self, name: &str, error: &tera::Error) -> Error {
         let report = match error.kind() {
             ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report) => report,
-            _ => return Error::usage(format!("template {name}: {error}")),
+            _ => {
+                let shown = self.files.get(name).map_or(name, |file| file.shown.as_str());
+                let text = error.to_string();
+                let text = text.strip_prefix("error: ").unwrap_or(&text);
+                return Error::usage(format!("{shown}: {text}"));
+            }
         };
         let name = if report.filename().is_empty() {
             name

@@ -21,8 +21,36 @@ use crate::quote::terminal;
 /// What runs on the host; see the module's text.
 const BOOTSTRAP: &str = include_str!("bootstrap.sh");
 
-/// Most bytes one request may answer.
-const ANSWER_LIMIT: usize = 64 << 20;
+/// Longest line of a mark, and of the greeting.
+const LINE_LIMIT: usize = 4096;
+/// What a mark counts for beside its bytes: whoever reads an answer keeps something for each.
+const MARK_COST: usize = 1024;
+/// Most bytes that a login shell may print before ours speaks.
+const CHATTER_LIMIT: usize = 256 << 10;
+/// How long a far side may take to accept a session, and to let go of one.
+const SETTLE: Duration = Duration::from_secs(30);
+
+/// How long and how much a far side may answer. It may lie, so everything has an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest silence.
+    pub silence: Duration,
+    /// From the request to the end of its answer; `None` when somebody else keeps the time.
+    pub total: Option<Duration>,
+    /// Bytes, with 1 KiB for each mark.
+    pub bytes: usize,
+}
+
+impl From<Duration> for Limits {
+    /// A silence, and 64 MiB.
+    fn from(silence: Duration) -> Self {
+        Limits {
+            silence,
+            total: None,
+            bytes: 64 << 20,
+        }
+    }
+}
 
 /// Most bytes that are kept of what comes on standard error, which is empty once the shell runs.
 const EARLY_LIMIT: usize = 4096;
@@ -52,7 +80,8 @@ pub struct Session {
     connection: Arc<dyn Connection>,
     stdin: Stdin,
     stdout: Pin<Box<dyn AsyncRead + Send>>,
-    exit: Pin<Box<dyn Future<Output = Exit> + Send>>,
+    /// The far side's end, until it was told.
+    exit: Option<Pin<Box<dyn Future<Output = Exit> + Send>>>,
     buffer: Vec<u8>,
     /// What came on standard error.
     early: watch::Receiver<Vec<u8>>,
@@ -71,13 +100,21 @@ impl Session {
         name: &str,
         elevation: Elevation,
     ) -> Result<Session, TransportError> {
-        let mut pipe = connection.open(&elevation.wrap(BOOTSTRAP)).await?;
-        if let Some(line) = elevation.first_line() {
-            pipe.stdin
-                .write_all(line.as_bytes())
-                .await
-                .map_err(|error| lost(name, &error))?;
-        }
+        let start = async {
+            let mut pipe = connection.open(&elevation.wrap(BOOTSTRAP)).await?;
+            if let Some(line) = elevation.first_line() {
+                pipe.stdin
+                    .write_all(line.as_bytes())
+                    .await
+                    .map_err(|error| lost(name, &error))?;
+            }
+            Ok(pipe)
+        };
+        let pipe = tokio::time::timeout(SETTLE, start).await.unwrap_or_else(|_| {
+            let seconds = SETTLE.as_secs();
+            let message = format!("{name}: the host is connected but starts no session in {seconds} s");
+            Err(TransportError::connect(message).hint(format!("look at the host: hactl ssh {name}")))
+        })?;
         let (heard, early) = watch::channel(Vec::new());
         let mut stderr = pipe.stderr;
         tokio::spawn(async move {
@@ -96,7 +133,7 @@ impl Session {
             connection,
             stdin: Arc::new(Mutex::new(pipe.stdin)),
             stdout: pipe.stdout,
-            exit: pipe.exit,
+            exit: Some(pipe.exit),
             buffer: Vec::new(),
             early,
             heart: None,
@@ -127,17 +164,18 @@ impl Session {
     }
 
     /// Runs `script`, whose standard input is `payload`; pieces of the answer go to `sink` as they come. Gives the script's
-    /// status. When nothing at all arrives for `patience`, the session is given up.
+    /// status. Beyond its limits the session is given up; a plain [`Duration`] is the longest silence.
     ///
     /// # Errors
-    /// Connection lost, framing broken, answer too large, silence. After an error the session is unusable.
+    /// Connection lost, framing broken, answer too large or too slow, silence. After an error the session is unusable.
     pub async fn run(
         &mut self,
         script: &str,
         payload: &[u8],
-        patience: Duration,
+        limits: impl Into<Limits>,
         sink: &mut (dyn FnMut(Piece) + Send),
     ) -> Result<i32, TransportError> {
+        let limits = limits.into();
         if self.broken {
             return Err(TransportError::lost(format!("{}: the session is closed", self.name)));
         }
@@ -167,11 +205,18 @@ impl Session {
         let mut write = std::pin::pin!(write);
         let mut written = false;
         let mut answer = Answer {
-            token: &token,
+            prefix: format!("\n\x1e{token} ").into_bytes(),
             greeted,
             sink,
-            total: 0,
+            left: limits.bytes,
         };
+        let late = async {
+            match limits.total {
+                Some(total) => tokio::time::sleep(total).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut late = std::pin::pin!(late);
         let mut chunk = vec![0; 64 * 1024];
         loop {
             if let Some(status) = answer.take(buffer).map_err(|error| error.named(name))? {
@@ -192,8 +237,13 @@ impl Session {
                 () = tokio::time::sleep_until(started + ROOT_PATIENCE), if !*answer.greeted => {
                     return Err(self.no_root_shell());
                 }
-                () = tokio::time::sleep(patience) => {
-                    return Err(TransportError::lost(format!("{name}: no answer for {} s", patience.as_secs()))
+                () = tokio::time::sleep(limits.silence) => {
+                    return Err(TransportError::lost(format!("{name}: no answer for {} s", limits.silence.as_secs()))
+                        .hint(format!("look at the host: hactl ssh {name}")));
+                }
+                () = &mut late => {
+                    let total = limits.total.unwrap_or_default().as_secs();
+                    return Err(TransportError::lost(format!("{name}: the answer has not ended after {total} s"))
                         .hint(format!("look at the host: hactl ssh {name}")));
                 }
             }
@@ -235,7 +285,8 @@ impl Session {
     /// What came instead of an answer, fit for a terminal.
     fn said(&self) -> String {
         let mut said = self.early.borrow().clone();
-        said.extend_from_slice(&self.buffer);
+        said.extend(self.buffer.iter().take(EARLY_LIMIT));
+        said.truncate(2 * EARLY_LIMIT);
         terminal(String::from_utf8_lossy(&said).trim())
     }
 
@@ -258,9 +309,7 @@ impl Session {
 
     /// The far side is gone: says why as well as can be known.
     async fn ended(&mut self) -> TransportError {
-        let exit = tokio::time::timeout(Duration::from_secs(3), &mut self.exit)
-            .await
-            .unwrap_or(Exit::Lost);
+        let exit = self.exit_within(Duration::from_secs(3)).await.unwrap_or(Exit::Lost);
         let rest = async { while self.early.changed().await.is_ok() {} };
         let _ = tokio::time::timeout(Duration::from_secs(1), rest).await;
         let said = self.said();
@@ -279,6 +328,15 @@ impl Session {
         self.elevation.explain(name, &said)
     }
 
+    /// How the far side ended, when it does so in time and has not been asked before.
+    async fn exit_within(&mut self, limit: Duration) -> Option<Exit> {
+        let exit = tokio::time::timeout(limit, self.exit.as_mut()?).await.ok();
+        if exit.is_some() {
+            self.exit = None;
+        }
+        exit
+    }
+
     /// Ends the shell and the connection. `settled`: waits (bounded) until the shell is really gone, and with it the lock
     /// that it holds.
     pub async fn close(mut self, settled: bool) {
@@ -286,16 +344,19 @@ impl Session {
             heart.abort();
             let _ = heart.await;
         }
-        {
-            let mut stdin = self.stdin.lock().await;
-            let _ = stdin.shutdown().await;
-            // For a pipe to a local process only dropping it is end of file.
-            *stdin = Box::pin(tokio::io::sink());
-        }
-        if settled {
-            let _ = tokio::time::timeout(Duration::from_secs(5), &mut self.exit).await;
-        }
-        self.connection.close().await;
+        let work = async {
+            {
+                let mut stdin = self.stdin.lock().await;
+                let _ = stdin.shutdown().await;
+                // For a pipe to a local process only dropping it is end of file.
+                *stdin = Box::pin(tokio::io::sink());
+            }
+            if settled {
+                self.exit_within(Duration::from_secs(5)).await;
+            }
+            self.connection.close().await;
+        };
+        let _ = tokio::time::timeout(SETTLE, work).await;
     }
 }
 
@@ -347,10 +408,12 @@ impl Aside {
 
 /// The reading side of one request.
 struct Answer<'a> {
-    token: &'a str,
+    /// What a mark begins with.
+    prefix: Vec<u8>,
     greeted: &'a mut bool,
     sink: &'a mut (dyn FnMut(Piece) + Send),
-    total: usize,
+    /// Bytes that may still come.
+    left: usize,
 }
 
 impl Answer<'_> {
@@ -362,73 +425,90 @@ impl Answer<'_> {
                 return Ok(None);
             }
         }
-        let prefix = format!("\n\x1e{} ", self.token).into_bytes();
         loop {
-            let Some(start) = find(buffer, &prefix) else {
+            let Some(start) = find(buffer, &self.prefix) else {
                 // Everything but a possible beginning of a mark can go on its way.
-                let keep = (1..prefix.len())
-                    .rev()
-                    .find(|n| buffer.ends_with(&prefix[..*n]))
-                    .unwrap_or(0);
-                let ready = buffer.len() - keep;
+                let ready = buffer.len() - begins(buffer, &self.prefix);
                 self.data(buffer.drain(..ready).collect())?;
                 return Ok(None);
             };
-            let body = start + prefix.len();
-            let Some(length) = buffer[body..].iter().position(|byte| *byte == b'\n') else {
-                if buffer.len() - body > 64 * 1024 {
-                    return Err(TransportError::protocol("the far side does not end a line"));
-                }
+            self.data(buffer.drain(..start).collect())?;
+            let body = self.prefix.len();
+            let Some(length) = line(&buffer[body..])? else {
                 return Ok(None);
             };
             let words = String::from_utf8_lossy(&buffer[body..body + length]);
             let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
-            let data: Vec<u8> = buffer.drain(..body + length + 1).take(start).collect();
-            self.data(data)?;
-            match words.first().map(String::as_str) {
-                Some("done") => {
-                    let status = words.get(1).and_then(|word| word.parse().ok());
-                    return status
-                        .map(Some)
-                        .ok_or_else(|| TransportError::protocol("the far side gave no status"));
-                }
-                _ => (self.sink)(Piece::Mark(words)),
+            buffer.drain(..body + length + 1);
+            if words.first().is_some_and(|word| word == "done") {
+                let status = words.get(1).and_then(|word| word.parse().ok());
+                return status.map(Some).ok_or_else(|| strange("an end without a status"));
             }
+            self.count(length + MARK_COST)?;
+            (self.sink)(Piece::Mark(words));
         }
     }
 
     fn data(&mut self, data: Vec<u8>) -> Result<(), TransportError> {
-        self.total += data.len();
-        if self.total > ANSWER_LIMIT {
-            return Err(TransportError::protocol("the answer is larger than 64 MiB"));
-        }
+        self.count(data.len())?;
         if !data.is_empty() {
             (self.sink)(Piece::Data(data));
         }
         Ok(())
     }
+
+    fn count(&mut self, bytes: usize) -> Result<(), TransportError> {
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| {
+            TransportError::protocol("the host answers more than any honest answer could be")
+                .hint("look at what runs on the host before trusting it")
+        })?;
+        Ok(())
+    }
+}
+
+/// A far side that does not keep to the protocol.
+fn strange(what: &str) -> TransportError {
+    TransportError::protocol(format!("the host's answer makes no sense: {what}"))
+        .hint("look at the host before trusting it again, and at what changes its output on the way")
+}
+
+/// Length of the first line, without its end; `None` when that has not come yet.
+fn line(bytes: &[u8]) -> Result<Option<usize>, TransportError> {
+    let end = bytes.iter().take(LINE_LIMIT).position(|byte| *byte == b'\n');
+    if end.is_none() && bytes.len() >= LINE_LIMIT {
+        return Err(strange("a line without an end"));
+    }
+    Ok(end)
+}
+
+/// How many bytes at the end of `buffer` may be the beginning of `word`.
+fn begins(buffer: &[u8], word: &[u8]) -> usize {
+    (1..word.len())
+        .rev()
+        .find(|n| buffer.ends_with(&word[..*n]))
+        .unwrap_or(0)
 }
 
 /// Skips what a login shell printed before hactl's shell spoke; false when it has not yet.
 fn greeting(buffer: &mut Vec<u8>) -> Result<bool, TransportError> {
     const HELLO: &[u8] = b"\x1ehactl ";
-    if buffer.len() > 1 << 20 {
-        return Err(TransportError::protocol("the login shell prints without end")
-            .hint("look at what the user's shell start-up files print"));
-    }
     let Some(start) = find(buffer, HELLO) else {
+        if buffer.len() > CHATTER_LIMIT {
+            return Err(TransportError::protocol("the login shell prints without end")
+                .hint("look at what the user's shell start-up files print"));
+        }
         return Ok(false);
     };
-    let Some(length) = buffer[start..].iter().position(|byte| *byte == b'\n') else {
+    let body = start + HELLO.len();
+    let Some(length) = line(&buffer[body..])? else {
         return Ok(false);
     };
-    let uid = String::from_utf8_lossy(&buffer[start + HELLO.len()..start + length])
-        .trim()
-        .to_owned();
-    buffer.drain(..=start + length);
+    let uid = String::from_utf8_lossy(&buffer[body..body + length]).trim().to_owned();
+    buffer.drain(..=body + length);
     if uid != "0" {
+        let uid: String = terminal(&uid).chars().take(20).collect();
         return Err(
-            TransportError::connect(format!("the session is not root's (uid {})", terminal(&uid)))
+            TransportError::connect(format!("the session is not root's (uid {uid})"))
                 .hint("set `ssh: { become: sudo }` in the inventory, or log in as root"),
         );
     }
@@ -447,10 +527,10 @@ mod tests {
         let (mut pieces, mut greeted, mut buffer, mut status) = (Vec::new(), false, Vec::new(), None);
         let mut sink = |piece| pieces.push(piece);
         let mut answer = Answer {
-            token: "t0",
+            prefix: b"\n\x1et0 ".to_vec(),
             greeted: &mut greeted,
             sink: &mut sink,
-            total: 0,
+            left: 1 << 20,
         };
         for chunk in chunks {
             buffer.extend_from_slice(chunk);

@@ -33,7 +33,8 @@ def database():
             host=setting("DB_HOST"),
             port=int(os.environ.get("DB_PORT") or 3306),
             user=setting("DB_USER"),
-            password=setting("DB_PASSWORD"),
+            # PyMySQL would encode text as latin-1.
+            password=setting("DB_PASSWORD").encode(),
             database=setting("DB_NAME"),
             charset="utf8mb4",
             connect_timeout=CONNECT_SECONDS,

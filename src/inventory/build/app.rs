@@ -23,6 +23,24 @@ const OWN_ENV: [&str; 7] = [
     "REDIS_QUEUE_URL",
 ];
 
+/// Variables that the shell which starts the app keeps for itself: what is set here would not reach the app, or end the
+/// shell. `RELEASE` is the wrapper's.
+const SHELL_ENV: [&str; 13] = [
+    "BASHOPTS",
+    "BASH_VERSINFO",
+    "EUID",
+    "IFS",
+    "LINENO",
+    "OLDPWD",
+    "OPTIND",
+    "PPID",
+    "PWD",
+    "RELEASE",
+    "SHELLOPTS",
+    "UID",
+    "_",
+];
+
 /// The application.
 pub fn build(check: &mut Check, raw: &At<RawApp>) -> App {
     check.missing(raw, "app", INVENTORY, Span::default());
@@ -242,8 +260,17 @@ fn wsgi_workers(check: &mut Check, raw: &List<RawWsgiWorker>) -> Vec<WsgiWorker>
 fn command(check: &mut Check, at: &At<String>) -> Option<String> {
     check.text(at, |text| match text.trim() {
         "" => Err("is no command".to_owned()),
-        _ => Ok(()),
+        _ => fits(text),
     })
+}
+
+/// The kernel takes no argument and no variable of 128 KiB or more.
+fn fits(text: &str) -> Result<(), String> {
+    const LONGEST: usize = 64 * 1024;
+    match text.len() {
+        0..=LONGEST => Ok(()),
+        length => Err(format!("is too long: {length} bytes, at most {LONGEST}")),
+    }
 }
 
 fn env(check: &mut Check, raw: &RawWsgi) -> BTreeMap<String, String> {
@@ -255,6 +282,14 @@ fn env(check: &mut Check, raw: &RawWsgi) -> BTreeMap<String, String> {
         }
         if OWN_ENV.contains(&name.as_str()) {
             check.refuse(name, "is set by hactl itself, from the live topology", span);
+        }
+        if SHELL_ENV.contains(&name.as_str()) {
+            check.refuse(name, "is kept by the shell that starts the app", span);
+        }
+        if let Some((text, span)) = value.get()
+            && let Err(why) = fits(text)
+        {
+            check.refuse(text, &why, span);
         }
         env.insert(name.clone(), value.value.clone().unwrap_or_default());
     }

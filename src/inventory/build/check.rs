@@ -77,6 +77,15 @@ impl<'a> Check<'a> {
         });
     }
 
+    /// Reports a name of a mapping that has no value.
+    pub fn empty<T>(&mut self, at: &At<T>, what: &str, name: Span) {
+        if at.is_missing() {
+            self.report(
+                Diagnostic::new("inventory::missing", format!("{what} has no value")).at(name, "nothing behind it"),
+            );
+        }
+    }
+
     /// Items of a list that could be read; empty ones are reported.
     pub fn items<'l, T>(&mut self, list: &'l List<T>) -> Vec<(&'l T, Span)> {
         let items = list.value.as_deref().unwrap_or_default();

@@ -241,7 +241,8 @@ fn check_standby(check: &mut Check, raw: &RawHosts, hosts: &mut IndexMap<String,
             check.report(
                 Diagnostic::new("inventory::standby", "both hosts are standby: nobody serves")
                     .at(spans[1], "one of them")
-                    .at(spans[0], "must go"),
+                    .at(spans[0], "must go")
+                    .help("remove `standby` from the one that serves"),
             );
         }
     }
@@ -367,7 +368,7 @@ pub fn vips(
         if let Err(why) = rules::word(name) {
             check.refuse(name, &why, name_span);
         }
-        check.missing(value, name, "`vip`", name_span);
+        check.empty(value, &format!("vip `{}`", name), name_span);
         let Some((text, span)) = value.get() else { continue };
         let Ok(net) = text.parse::<ipnet::IpNet>() else {
             let mut diagnostic = Diagnostic::new(

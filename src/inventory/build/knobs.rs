@@ -13,6 +13,10 @@ use crate::inventory::yaml::At;
 
 use super::check::Check;
 
+/// MariaDB reads option files in pieces of 4 KiB and takes the next piece of a longer line for a line of its own. A value
+/// may double in length when it is quoted.
+const OPTION_LINE: usize = 4000;
+
 /// `mariadb`.
 pub fn mariadb(check: &mut Check, raw: &At<RawMariaDb>) -> MariaDb {
     let empty = RawMariaDb::default();
@@ -25,12 +29,16 @@ pub fn mariadb(check: &mut Check, raw: &At<RawMariaDb>) -> MariaDb {
             }
             // These lines go into an option file, where text has no escapes for line breaks.
             let plain = match value {
-                Value::String(text) => !text.contains(['\n', '\t']),
+                Value::String(text) => !text.contains(['\n', '\t']) && name.len() + 2 * text.len() < OPTION_LINE,
                 Value::Bool(_) | Value::Number(_) => true,
                 Value::Null | Value::Array(_) | Value::Object(_) => false,
             };
             if !plain {
-                let message = format!("`{name}` must be text on one line, a number, or true/false");
+                let message = format!(
+                    "`{}` must be text on one line of at most {} bytes, a number, or true/false",
+                    name.chars().take(60).collect::<String>(),
+                    OPTION_LINE / 2 - 64
+                );
                 check.report(Diagnostic::new("inventory::value", message).at(span, "in these settings"));
             }
             settings.insert(name.clone(), value.clone());
@@ -97,7 +105,7 @@ pub fn system(check: &mut Check, raw: &At<RawSystem>) -> System {
         if let Err(why) = rules::sysctl(name) {
             check.refuse(name, &why, span);
         }
-        check.missing(value, name, "`sysctl`", span);
+        check.empty(value, &format!("sysctl `{name}`"), span);
         sysctl.insert(name.clone(), value.value.clone().unwrap_or_default());
     }
     System {

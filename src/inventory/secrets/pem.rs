@@ -36,7 +36,10 @@ pub fn read(inventory: &Inventory) -> impl Iterator<Item = (String, Result<Secre
 fn file(path: &Path, label: &str) -> Result<Secret, Error> {
     let problem = |why: String| Error::usage(format!("{}: {why}", path.display()));
     let size = std::fs::metadata(path)
-        .map_err(|error| problem(format!("cannot read it: {error}")))?
+        .map_err(|error| {
+            problem(format!("cannot read it: {error}"))
+                .hint("`tls: { certificate, key }` names files on this machine; paths are relative to the inventory")
+        })?
         .len();
     if size > LIMIT {
         return Err(problem(format!("is no PEM file: it has {size} bytes")));

@@ -56,7 +56,11 @@ pub fn value(given: &SecretRef, inventory: &Inventory, stored: &BTreeMap<String,
             .ok_or(format!("the secret `{name}` does not exist"))?,
         SecretRef::Env(name) => match std::env::var(name) {
             Ok(value) => Secret::new(value),
-            Err(std::env::VarError::NotPresent) => return Err(format!("the environment variable `{name}` is not set")),
+            Err(std::env::VarError::NotPresent) => {
+                return Err(format!(
+                    "the environment variable `{name}` is not set; set it where hactl runs: export {name}=..."
+                ));
+            }
             Err(std::env::VarError::NotUnicode(_)) => {
                 return Err(format!("the environment variable `{name}` is not UTF-8"));
             }

@@ -46,6 +46,7 @@ pub fn control(c: char, at: Span) -> Problem {
     let what = match c {
         '\n' | '\r' => "a line break".to_owned(),
         '\t' => "a tab".to_owned(),
+        '\u{e000}'..='\u{e002}' => format!("U+{:04X}, which hactl's templates use themselves", u32::from(c)),
         c => format!("the control character U+{:04X}", u32::from(c)),
     };
     Problem::new("inventory::control", format!("this text holds {what}"), at)

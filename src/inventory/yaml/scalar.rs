@@ -69,6 +69,8 @@ fn number(text: &str) -> Option<Plain<'_>> {
 pub fn forbidden(text: &str, allow_lines: bool) -> Option<char> {
     text.chars().find(|&c| match c {
         '\n' | '\t' => !allow_lines,
+        // hactl's own brackets in rendered text, see role/templates.rs.
+        '\u{E000}'..='\u{E002}' => true,
         '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}' => true,
         c => c.is_control(),
     })

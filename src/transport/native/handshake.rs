@@ -279,5 +279,5 @@ fn dropped(target: &Target, said: Option<String>) -> TransportError {
     let said = said.map(|words| format!(": {words}")).unwrap_or_default();
     target
         .error(format!("the server closed the connection during the handshake{said}"))
-        .hint("sshd may be at its MaxStartups limit, or refuse this address (hosts.deny, fail2ban, PerSourcePenalties)")
+        .hint("sshd may be at its MaxStartups limit, or refuse this address (hosts.deny, fail2ban, PerSourcePenalties); or is `ssh.port` not sshd's?")
 }

@@ -191,7 +191,7 @@ pub fn explain(label: &str, known: Option<&Place>, log: &str) -> Attempt {
     if dropped.iter().any(|text| has(text)) && !has("Offering public key: ") {
         return Attempt::Dropped(
             error("the server closed the connection during the handshake".to_owned()).hint(
-                "sshd may be at its MaxStartups limit, or refuse this address (hosts.deny, fail2ban, PerSourcePenalties)",
+                "sshd may be at its MaxStartups limit, or refuse this address (hosts.deny, fail2ban, PerSourcePenalties); or is `ssh.port` not sshd's?",
             ),
         );
     }

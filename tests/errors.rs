@@ -1,0 +1,660 @@
+//! Every error that a user can meet, provoked through the real code and written to one text, to be read as it will be
+//! read at three in the morning: what, where, why, what to run next.
+
+mod common;
+#[path = "hostile/liar.rs"]
+#[allow(dead_code, reason = "the test of hostile hosts uses all of it")]
+mod liar;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::sshd::{Sshd, free_port, keygen};
+use hactl::engine::link::{Links, ShellLinks};
+use hactl::engine::{Approved, Engine, Event, Events, Interrupt};
+use hactl::inventory::secrets::{Keyring, Secrets};
+use hactl::inventory::{Become, Host, TransportKind};
+use hactl::report::plain::Plain;
+use hactl::report::{DiffMode, Paint, plan_text};
+use hactl::role::Templates;
+use hactl::transport::auto::{Connector, Options};
+use hactl::transport::prompt::NoPrompt;
+use hactl::transport::sshconfig::Sources;
+use liar::{Act, Liar, Line};
+
+const INVENTORY: &str = "\
+cluster: acme
+hosts:
+  srv1: { address: 10.77.9.11 }
+app: { kind: wsgi, url: 'https://git.example.com/shop.git', ref: v1, module: 'shop:app' }
+sites:
+  - { name: shop.example.com }
+";
+
+/// The text that is being written.
+#[derive(Default)]
+struct Book(String);
+
+impl Book {
+    fn chapter(&mut self, title: &str) {
+        let _ = write!(self.0, "\n=== {title} ===\n");
+    }
+
+    fn entry(&mut self, what: &str, said: &str) {
+        let _ = write!(self.0, "\n-- {what}\n{}\n", said.trim_end());
+    }
+}
+
+/// A folder of its own, an empty environment.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Place {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        place.write("inventory.yml", INVENTORY);
+        place
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// What an apply would say about the inventory's secrets; something must be wrong with them.
+    fn resolves(&self) -> String {
+        let home = self.folder.path().display().to_string();
+        let loaded = match hactl::inventory::load(&self.folder.path().join("inventory.yml")) {
+            Ok(loaded) => loaded,
+            Err(error) => return error.message.replace(&home, "~"),
+        };
+        let keyring = Keyring {
+            identity: None,
+            home: Some(self.folder.path().to_owned()),
+            ask: Keyring::nobody(),
+        };
+        let error = Secrets::resolve(&loaded.inventory, &keyring).expect_err("wrong secrets");
+        let hints: String = error.hints.iter().map(|hint| format!("\n  next: {hint}")).collect();
+        format!("{}{hints}", error.message.trim_end()).replace(&home, "~")
+    }
+
+    /// What the binary says on standard error, with its exit status; it must fail.
+    fn fails(&self, args: &[&str]) -> String {
+        let out = Command::new(env!("CARGO_BIN_EXE_hactl"))
+            .args(args)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!out.status.success(), "{args:?}: {text}");
+        let home = self.folder.path().display().to_string();
+        let said = format!(
+            "$ hactl {}\n{text}[exit {}]",
+            args.join(" "),
+            out.status.code().unwrap_or(-1)
+        );
+        said.replace(&home, "~")
+    }
+}
+
+fn command_line(book: &mut Book) {
+    book.chapter("command line");
+    let place = Place::new();
+    place.write("full/precious", "");
+    for args in [
+        &["aply"][..],
+        &["plan", "--exitcode"],
+        &["plan", "--format", "xml"],
+        &["plan", "--limit", "srv2"],
+        &["plan", "--transport", "local", "--step", "ngnix"],
+        &["ssh", "db"],
+        &["exec"],
+        &["apply"],
+        &["apply", "--plan", "p.json", "--limit", "srv1"],
+        &["render", "--out", "full"],
+        &["render", "--out", "full/precious"],
+        &["lab", "cut", "srv1"],
+        &["lab", "down", "nowhere.yml"],
+    ] {
+        book.entry(&args.join(" "), &place.fails(args));
+    }
+}
+
+/// Messages and helps without the excerpts, which tests/inventory shows.
+fn short(said: &str) -> String {
+    let mut out = String::new();
+    let mut inside = false;
+    for line in said.lines() {
+        let text = line.trim_start();
+        inside = match text.chars().next() {
+            Some('×' | '⚠') => true,
+            Some('│') if inside => true,
+            _ => {
+                text.starts_with("help:")
+                    || (inside
+                        && !text.starts_with(['╭', '╰', '·'])
+                        && line.starts_with("     ")
+                        && !text.starts_with(|c: char| c.is_ascii_digit()))
+            }
+        };
+        if inside {
+            let _ = writeln!(out, "{line}");
+        }
+    }
+    out
+}
+
+fn inventories(book: &mut Book) {
+    book.chapter("inventory file");
+    let place = Place::new();
+    place.write("folder/x", "");
+    place.write("bytes.yml", b"cluster: a\nhosts: \xff\n");
+    place.write("big.yml", "# x\n".repeat(300_000));
+    for name in ["nowhere.yml", "folder", "bytes.yml", "big.yml"] {
+        book.entry(name, &place.fails(&["check", name]));
+    }
+    book.chapter("inventory (without excerpts)");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inventory/bad");
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    assert!(files.len() > 20);
+    for path in files {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let found = hactl::inventory::parse(&text, Path::new(&name)).expect_err("bad");
+        book.entry(&name, &short(&found.render(false)));
+    }
+    let hostile = [
+        ("a variable that the shell keeps", "env: { OPTIND: x }"),
+        (
+            "a variable that is too long",
+            &format!("env: {{ A: \"{}\" }}", "x".repeat(70_000)),
+        ),
+        ("a character that templates use", "env: { A: \"\\uE000x\\uE001\" }"),
+    ];
+    for (what, keys) in hostile {
+        let text = INVENTORY.replace("ref: v1", &format!("ref: v1, {keys}"));
+        let found = hactl::inventory::parse(&text, Path::new("inventory.yml")).expect_err("bad");
+        book.entry(what, &short(&found.render(false)));
+    }
+    let text = format!(
+        "{INVENTORY}mariadb: {{ settings: {{ init_connect: \"{}\" }} }}\n",
+        "x".repeat(5000)
+    );
+    let found = hactl::inventory::parse(&text, Path::new("inventory.yml")).expect_err("bad");
+    book.entry(
+        "a setting that MariaDB would read as two lines",
+        &short(&found.render(false)),
+    );
+}
+
+fn secrets(book: &mut Book) {
+    book.chapter("secrets");
+    let sources = [
+        ("a variable that is not set", "!secret env:NOT_SET"),
+        ("a file that is missing", "!secret file:missing"),
+        ("a file of several lines", "!secret file:lines"),
+        ("an empty file", "!secret file:empty"),
+        ("a command that fails", "!secret 'exec:exit 3'"),
+        ("a command that prints nothing", "!secret 'exec:true'"),
+        ("a name that is not stored", "!secret adminn"),
+        ("a source that there is not", "!secret vault:x"),
+    ];
+    for (what, source) in sources {
+        let place = Place::new();
+        place.write("lines", "a\nb\n");
+        place.write("empty", "");
+        place.write(
+            "inventory.yml",
+            INVENTORY.replace(
+                "shop.example.com }",
+                &format!("shop.example.com, admin_password: {source} }}"),
+            ),
+        );
+        book.entry(what, &place.resolves());
+    }
+    let place = Place::new();
+    place.write("secrets.age", "no age file");
+    book.entry("a secrets file that is none", &place.resolves());
+    let other = tempfile::tempdir().unwrap();
+    let loaded = hactl::inventory::load(&place.folder.path().join("inventory.yml")).unwrap();
+    std::fs::remove_file(place.folder.path().join("secrets.age")).unwrap();
+    let keyring = Keyring {
+        identity: None,
+        home: Some(other.path().to_owned()),
+        ask: Keyring::nobody(),
+    };
+    hactl::inventory::secrets::set(
+        &loaded.inventory,
+        &keyring,
+        "redis/cache",
+        hactl::secret::Secret::new("x y"),
+    )
+    .unwrap();
+    book.entry("a secrets file of somebody else", &place.resolves());
+    let path = place.folder.path().join("secrets.age");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 5;
+    bytes[last] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    std::fs::create_dir_all(place.folder.path().join(".config")).unwrap();
+    copy(&other.path().join(".config"), &place.folder.path().join(".config"));
+    book.entry("a secrets file that was changed", &place.resolves());
+    for (what, tls) in [
+        ("a certificate that is missing", "missing.crt"),
+        ("a certificate that is none", "inventory.yml"),
+    ] {
+        let place = Place::new();
+        place.write(
+            "inventory.yml",
+            format!("{INVENTORY}tls: {{ certificate: {tls}, key: missing.key }}\n"),
+        );
+        book.entry(what, &place.resolves());
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    assert!(
+        Command::new("cp")
+            .arg("-aT")
+            .args([from, to])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+fn templates(book: &mut Book) {
+    book.chapter("templates");
+    for (what, name, text) in [
+        ("one that replaces nothing", "nginx/ngnix.conf.tera", "x"),
+        (
+            "an end that is missing",
+            "nginx/nginx.conf.tera",
+            "http {\n{% if ipv6 %}\n}\n",
+        ),
+        ("an unknown name", "nginx/nginx.conf.tera", "a\nb {{ http_prot }}\n"),
+        (
+            "an unknown filter",
+            "nginx/nginx.conf.tera",
+            "a\n{{ http_port | nice }}\n",
+        ),
+        (
+            "an unknown secret",
+            "redis/redis.conf.tera",
+            "{{ secret(name=\"redis/cash\") }}\n",
+        ),
+        (
+            "an unknown form of a secret",
+            "redis/redis.conf.tera",
+            "a\n{{ secret(name=\"redis/cache\", as=\"xml\") }}\n",
+        ),
+        (
+            "text in place of a number",
+            "nginx/nginx.conf.tera",
+            "{{ http_port / \"x\" }}\n",
+        ),
+    ] {
+        let place = Place::new();
+        place.write(&format!("t/{name}"), text);
+        book.entry(what, &place.fails(&["check", "--templates", "t"]));
+    }
+    let place = Place::new();
+    book.entry(
+        "a folder that is missing",
+        &place.fails(&["check", "--templates", "missing"]),
+    );
+}
+
+fn saved_plans(book: &mut Book) {
+    book.chapter("saved plans");
+    let place = Place::new();
+    place.write("none.json", "{}");
+    place.write("broken.json", "{");
+    for name in ["missing.json", "none.json", "broken.json"] {
+        book.entry(name, &place.fails(&["apply", "--yes", "--plan", name]));
+    }
+    book.entry(
+        "a folder that is missing",
+        &place.fails(&["plan", "--transport", "local", "--out", "missing/p.json"]),
+    );
+}
+
+/// What is said about a host that cannot be reached.
+fn unreachable(sshd: &Sshd, host: &Host) -> String {
+    let sources = Sources {
+        home: sshd.home(),
+        config: None,
+        system_config: "/nonexistent".into(),
+    };
+    let connector = Connector::new(Options {
+        accept_new_host_keys: false,
+        prompt: Arc::new(NoPrompt),
+        sources,
+    });
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let links = ShellLinks {
+        connect: Arc::new(connector),
+        become_password: None,
+    };
+    let asked = runtime.block_on(async {
+        match links.link(host).await {
+            // The system's ssh connects with the first question.
+            Ok(mut link) => link.ask(&hactl::resource::Ask::default()).await.err(),
+            Err(error) => Some(error),
+        }
+    });
+    let error = asked.expect("it must not be reached");
+    let hint = error.hint.map(|hint| format!("\n  next: {hint}")).unwrap_or_default();
+    format!("{}{hint}", error.message)
+        .replace(&sshd.root.path().display().to_string(), "$SSHD")
+        .replace(&host.ssh.port.to_string(), "PORT")
+        .replace(&host.ssh.user, "USER")
+}
+
+fn transports(book: &mut Book) {
+    book.chapter("connecting");
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other_port = other.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for peer in other.incoming().flatten() {
+            let mut peer = peer;
+            let _ = std::io::Write::write_all(&mut peer, b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let sshd = Sshd::start("");
+    let mine = sshd.dot_ssh("id_ed25519");
+    let stranger = sshd.dot_ssh("stranger");
+    keygen(&stranger, "ed25519", "");
+    let locked = sshd.dot_ssh("locked");
+    keygen(&locked, "ed25519", "a passphrase");
+    sshd.authorize(&locked);
+    let known = |name: &str, key: &str| {
+        let path = sshd.dot_ssh(name);
+        std::fs::write(&path, format!("[127.0.0.1]:{} {key}\n", sshd.port)).unwrap();
+        path
+    };
+    let right = known("known", &sshd.host_key("ed25519"));
+    let public = std::fs::read_to_string(sshd.dot_ssh("stranger.pub")).unwrap();
+    let changed = known("changed", &public.split(' ').take(2).collect::<Vec<_>>().join(" "));
+    let none = sshd.dot_ssh("none");
+    let cases = [
+        ("nobody listens", free_port(), &mine, &right, Become::None),
+        (
+            "a host that takes the connection and says nothing",
+            mute.local_addr().unwrap().port(),
+            &mine,
+            &right,
+            Become::None,
+        ),
+        (
+            "a port that speaks something else",
+            other_port,
+            &mine,
+            &right,
+            Become::None,
+        ),
+        ("a host that nobody knows", sshd.port, &mine, &none, Become::None),
+        ("a host key that has changed", sshd.port, &mine, &changed, Become::None),
+        (
+            "a key that the host does not take",
+            sshd.port,
+            &stranger,
+            &right,
+            Become::None,
+        ),
+        (
+            "a key that is missing",
+            sshd.port,
+            &sshd.dot_ssh("missing"),
+            &right,
+            Become::None,
+        ),
+        (
+            "a key whose passphrase nobody gives",
+            sshd.port,
+            &locked,
+            &right,
+            Become::None,
+        ),
+    ];
+    for transport in [TransportKind::Native, TransportKind::OpenSsh] {
+        for (what, port, key, known, become_root) in &cases {
+            let mut host = sshd.host("srv1");
+            host.ssh.port = *port;
+            host.ssh.identity_file = Some((*key).clone());
+            host.ssh.known_hosts = Some((*known).clone());
+            host.ssh.become_root = *become_root;
+            host.ssh.transport = transport;
+            host.ssh.connect_timeout = 2;
+            book.entry(&format!("{what} ({transport:?})"), &unreachable(&sshd, &host));
+        }
+    }
+}
+
+fn engine(host: &Liar) -> (Engine, tokio::sync::mpsc::UnboundedReceiver<Event>) {
+    let loaded = hactl::inventory::parse(INVENTORY, Path::new("/nowhere/inventory.yml")).expect("a good inventory");
+    let secrets = Secrets::existing_or_placeholder(&loaded.inventory, &Keyring::from_env(Keyring::nobody())).unwrap();
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let engine = Engine {
+        inventory: Arc::new(loaded.inventory),
+        templates: Arc::new(Templates::load(None).unwrap()),
+        secrets: Arc::new(secrets.secrets),
+        links: Arc::new(ShellLinks {
+            connect: Arc::new(host.clone()),
+            become_password: None,
+        }),
+        events: Events::new(sender, None),
+        interrupt: Interrupt::never(),
+        run: "20261121T093015Z-7f3a".into(),
+        who: "me@here".into(),
+        since: "2026-11-21T09:30:15Z".into(),
+        doing: "apply inventory.yml".into(),
+        fingerprint: String::new(),
+        extra_questions: None,
+        settles: true,
+    };
+    (engine, receiver)
+}
+
+/// The lines about hosts and steps that failed, as a pipe gets them.
+fn told(host: &Liar) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (engine, mut receiver) = engine(host);
+        let survey = engine.survey(&[]).await;
+        let _ = plan_text::plan(&survey.plan, DiffMode::None, Paint::default());
+        if survey.failures.is_empty() {
+            let approved = Approved::by_user(survey.plan.clone());
+            engine.execute(survey, approved).await;
+        }
+        drop(engine);
+        let mut report = Plain::new(Paint::default(), false);
+        let mut out = String::new();
+        while let Some(event) = receiver.recv().await {
+            let said = report.event(Duration::ZERO, &event);
+            let failed = matches!(&event, Event::HostFailed { .. })
+                || matches!(&event, Event::StepFinished { message: Some(_), .. });
+            if failed {
+                out += &said;
+            }
+        }
+        out
+    })
+}
+
+fn hosts(book: &mut Book) {
+    book.chapter("hosts");
+    let words = |text: &str| Line::Mark(text.to_owned());
+    let facts = || vec![words("facts"), Line::text("ID=debian\ncpus=2\n")];
+    let speaking = |lines: Vec<Line>| Liar::speaking(vec![Act::Say(lines), Act::Close]);
+    let probe = |act: Act| Liar::answering(vec![act]);
+    let order = |lines: Vec<Line>, status: &str| {
+        Liar::answering(vec![
+            Act::Answer(facts(), "0".into()),
+            Act::Answer(lines, status.into()),
+        ])
+    };
+    let closing = |lines: Vec<Line>| {
+        Liar::answering(vec![
+            Act::Answer(facts(), "0".into()),
+            Act::Then(lines, Box::new(Act::Close)),
+        ])
+    };
+    let cases = [
+        (
+            "no shell",
+            speaking(vec![Line::text("This account is currently not available.\n")]),
+        ),
+        (
+            "a session that is not root's",
+            speaking(vec![Line::text("\u{1e}hactl 1000\n")]),
+        ),
+        (
+            "a login shell that prints without end",
+            Liar::speaking(vec![Act::Endless(Line::text(&"x".repeat(9999)))]),
+        ),
+        ("silence", probe(Act::Endless(Line::Silence))),
+        ("slow drops", probe(Act::Endless(Line::Drip(b"x".to_vec())))),
+        (
+            "an answer without end",
+            probe(Act::Endless(Line::text(&"x".repeat(60_000)))),
+        ),
+        (
+            "a line without end",
+            probe(Act::Then(
+                vec![words("facts"), Line::Mark("x".repeat(9999))],
+                Box::new(Act::Close),
+            )),
+        ),
+        ("closed while it was asked", probe(Act::Close)),
+        ("no status", probe(Act::Answer(facts(), "x".into()))),
+        (
+            "locked by somebody",
+            order(
+                vec![
+                    words("locked"),
+                    Line::text(
+                        "alice@laptop, since 2026-11-21T09:00:00Z: apply inventory.yml (run 20261121T090000Z-aaaa)\n",
+                    ),
+                ],
+                "6",
+            ),
+        ),
+        (
+            "changed since it was looked at",
+            order(
+                vec![
+                    words("moved"),
+                    Line::text("another run (20261121T090000Z-aaaa) changed this host after it was looked at\n"),
+                ],
+                "7",
+            ),
+        ),
+        (
+            "a full disk",
+            order(
+                vec![
+                    words("failed"),
+                    Line::text("cannot write below /var/lib/hactl (is the disk full?)\n"),
+                ],
+                "4",
+            ),
+        ),
+        ("an end without a reason", order(Vec::new(), "4")),
+        (
+            "a step that fails",
+            order(
+                vec![
+                    words("begin 0"),
+                    Line::text("E: Unable to locate package nginx\napt-get could not install: nginx\n"),
+                    words("end 0 1"),
+                ],
+                "4",
+            ),
+        ),
+        (
+            "a step that says nothing",
+            order(vec![words("begin 0"), words("end 0 1")], "4"),
+        ),
+        (
+            "a step that takes too long",
+            order(
+                vec![words("begin 0"), Line::text("still waiting\n"), words("end 0 124")],
+                "4",
+            ),
+        ),
+        (
+            "a step that finds the host changed",
+            order(
+                vec![
+                    words("begin 0"),
+                    Line::text("/etc/hosts changed on the host since the plan was made\n"),
+                    words("end 0 98"),
+                ],
+                "4",
+            ),
+        ),
+        (
+            "closed while a step ran",
+            closing(vec![words("begin 0"), Line::text("half a line")]),
+        ),
+        ("a report that makes no sense", order(vec![words("end 7 0")], "0")),
+        ("done without having done it", order(Vec::new(), "0")),
+    ];
+    for (what, host) in cases {
+        let said = told(&host);
+        assert!(!said.is_empty(), "{what}: nothing was said");
+        book.entry(what, &said);
+    }
+}
+
+#[test]
+fn every_error_in_one_text() {
+    let mut book = Book::default();
+    command_line(&mut book);
+    inventories(&mut book);
+    secrets(&mut book);
+    templates(&mut book);
+    saved_plans(&mut book);
+    transports(&mut book);
+    hosts(&mut book);
+    let text = book.0;
+    assert!(
+        text.chars().all(|c| c == '\n' || !c.is_control()),
+        "an error moves the cursor"
+    );
+    insta::with_settings!({ filters => vec![
+        (r"SHA256:[A-Za-z0-9+/=]{20,}", "SHA256:[FINGERPRINT]"),
+        (r"age1[a-z0-9]{50,}", "age1[KEY]"),
+        (r"\d+ ms\b", "[N] ms"),
+        (r"\d+ of \d+ resources", "[N] of [N] resources"),
+        (r"\[1/\d+\]", "[1/N]"),
+        (r"and \d+ more", "and [N] more"),
+        (r"of \d+ steps", "of [N] steps"),
+        (r"roles are: .*; `", "roles are: [ROLES]; `"),
+        (r"\.tmp[A-Za-z0-9]{6}", "[TMP]"),
+        (r"hactl \d+\.\d+\.\d+", "hactl [VERSION]"),
+    ] }, {
+        insta::assert_snapshot!("all", text);
+    });
+}
