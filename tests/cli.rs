@@ -62,16 +62,19 @@ impl Place {
     }
 }
 
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 15] = [
+    "init",
     "check",
     "plan",
     "apply",
     "render",
     "status",
+    "history",
     "exec",
     "ssh",
     "secrets",
     "lab",
+    "templates",
     "schema",
     "completions",
     "man",
@@ -263,6 +266,46 @@ fn render_masks_secrets_and_replaces_only_its_own_folder() {
     std::fs::remove_file(place.path().join("out/.hactl-render")).unwrap();
     assert_eq!(place.run(&["render", "--out", "out"]).status.code(), Some(7));
     assert!(env.exists());
+}
+
+/// An override tells which built-in it was copied from; when that is another one by now, that is a warning.
+#[test]
+fn overrides_older_than_their_built_in_are_warned_about() {
+    let place = Place::new();
+    let name = "nginx/nginx.conf";
+    let listed = String::from_utf8(place.run(&["templates", "list"]).stdout).unwrap();
+    assert!(listed.lines().any(|line| line == name), "{listed}");
+    let export = ["templates", "export", name, "--out", "mine"];
+    assert_eq!(place.run(&export).status.code(), Some(0));
+    assert_eq!(place.run(&export).status.code(), Some(7), "nothing is replaced");
+    assert_eq!(
+        place.run(&["templates", "export", "nginx/ngnix.conf"]).status.code(),
+        Some(2)
+    );
+    let path = place.path().join("mine/nginx/nginx.conf.tera");
+    let copy = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(copy, String::from_utf8(place.run(&export[..3]).stdout).unwrap());
+    let said = || {
+        let out = place.run(&["check", "--templates", "mine"]);
+        assert_eq!(out.status.code(), Some(0), "{out:?}");
+        String::from_utf8(out.stderr).unwrap()
+    };
+    assert_eq!(said(), "");
+    let (first, rest) = copy.split_once('\n').unwrap();
+    let words: Vec<&str> = first.split(' ').collect();
+    std::fs::write(
+        &path,
+        copy.replace(words[3], "0123456789abcdef").replace(words[2], "0.0.9"),
+    )
+    .unwrap();
+    let warned = said();
+    assert!(
+        warned.starts_with("warning: ") && warned.contains("of hactl 0.0.9, which has changed since"),
+        "{warned}"
+    );
+    std::fs::write(&path, rest).unwrap();
+    let hinted = said();
+    assert!(hinted.starts_with("next: ") && !hinted.contains("warning"), "{hinted}");
 }
 
 /// A reader that goes away ends the output, not the process.

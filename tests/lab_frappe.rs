@@ -222,6 +222,7 @@ fn what_an_app_wrote_is_kept_and_what_somebody_broke_is_mended(stack: &Stack) {
         "runuser -u frappe -- /srv/frappe/bench/run python -m frappe.utils.bench_helper frappe --site erp.example.com";
     stack.on_host(&format!(
         "cd /; {site} disable-scheduler; \
+         runuser -u frappe -- ln -s /root/victim {BENCH}/sites/erp.example.com/.site_config.json.hactl~; \
          python3 -c 'import json; p = \"{BENCH}/sites/erp.example.com/site_config.json\"; c = json.load(open(p)); \
          c[\"mute_emails\"] = 1; c[\"db_port\"] = 1; c[\"encryption_key\"] = \"another\"; json.dump(c, open(p, \"w\"))'"
     ));
@@ -235,6 +236,11 @@ fn what_an_app_wrote_is_kept_and_what_somebody_broke_is_mended(stack: &Stack) {
     );
     let config = stack.on_host(&format!("cat {BENCH}/sites/erp.example.com/site_config.json"));
     let config: Value = serde_json::from_str(&config).unwrap();
+    let victim = stack.on_host("ls /root/victim 2>/dev/null || echo none");
+    assert_eq!(
+        victim, "none",
+        "root wrote through a link that the app's user had put there"
+    );
     assert_eq!((&config["mute_emails"], &config["db_port"]), (&1.into(), &3306.into()));
     // Passwords in the database are encrypted with it: hactl sets one where there is none, and changes none.
     assert_eq!(config["encryption_key"], "another");

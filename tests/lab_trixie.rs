@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::stack::{Options, Stack};
+use common::stack::{Options, Serves, Stack};
 
 #[test]
 fn debian_13_like_debian_12() {
@@ -52,4 +52,18 @@ fn debian_13_like_debian_12() {
         let changed = stack.on_host("find /etc /srv /var/lib/hactl /usr -xdev -newer /run/before -type f | head");
         assert_eq!(changed, "", "{name}");
     }
+}
+
+/// Its Python is 3.13, its MariaDB 11.8.
+#[test]
+fn a_frappe_bench_on_debian_13() {
+    let stack = Stack::with(Options {
+        serves: Serves::MiniFrappe,
+        suite: "trixie",
+        ..Options::warm(70)
+    });
+    let _ = stack.apply(&[]).exits(0);
+    assert_eq!(stack.apply(&[]).exits(0).summary()["changed"], 0);
+    let _ = stack.hactl(&["status"]).exits(0);
+    assert_eq!(stack.fetch("/api/method/ping", &[]).0, 200);
 }

@@ -473,3 +473,24 @@ async fn a_file_that_changed_since_the_plan_is_left_alone() {
     assert!(said.contains("[0=98]"), "{said}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "somebody else's\n");
 }
+
+/// A connection that is lost in a step is an error, and closing what is left of it is none.
+#[tokio::test]
+async fn a_lost_connection_is_an_error_and_can_be_closed() {
+    let sandbox = Sandbox::new();
+    let steps = steps(vec![command("waits", "sleep 3").into()]);
+    let mut link = link(&sandbox).await;
+    let holder = sandbox.run().join("holder");
+    let killer = async {
+        until("the run holds the host", || holder.exists()).await;
+        let text = std::fs::read_to_string(&holder).unwrap();
+        let pid = text.split(' ').next().unwrap();
+        let killed = std::process::Command::new("kill").args(["-KILL", pid]).status();
+        assert!(killed.unwrap().success());
+    };
+    let mut ignore = |_| {};
+    let (lost, ()) = tokio::join!(link.carry_out(order("r1", &steps), &mut ignore), killer);
+    let lost = lost.unwrap_err();
+    assert!(lost.message.contains("srv1: the session was killed"), "{lost}");
+    link.close().await;
+}

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use super::args::{InventoryArg, LimitArg};
 use super::context::{Context, Ended, Missing, Prepared, keyring};
+use super::hooks;
 use super::run::{Run, looked};
 use super::saved::Saved;
 use super::steps::StepArg;
+use crate::engine::hooks::HookPlan;
 use crate::engine::{Approved, Summary, Survey};
 use crate::error::{Error, Kind, Result};
 use crate::inventory::Inventory;
@@ -65,8 +67,13 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let rotated = (everything && prepared.secrets.is_rotated()).then(|| prepared.secrets.clone());
     context.block_on(async {
         let run = Run::start(context, prepared, "apply", true)?;
-        match carry_out(args, context, &run, &hosts, saved.as_ref()).await {
+        let mut planned = None;
+        match carry_out(args, context, &run, &hosts, saved.as_ref(), &mut planned).await {
             Ok(summary) => {
+                // Where nothing was to be done nothing has happened.
+                if summary.exit_code != 0 || planned.as_ref().is_some_and(|plan| plan.changes > 0) {
+                    hooks::after(context, &run, planned.as_ref(), &summary).await;
+                }
                 let summary = run.end(summary).await?;
                 if let (0, Some(secrets)) = (summary.exit_code, &rotated) {
                     forget_previous(&inventory, secrets, context);
@@ -76,7 +83,17 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
                 }
                 Ok(Ended { summary, told: true })
             }
-            Err(error) => Err(run.fail(error).await),
+            Err(error) => {
+                // Whoever declined knows it.
+                if error.kind != Kind::Interrupted {
+                    let summary = Summary {
+                        exit_code: error.kind.exit_code(),
+                        ..Summary::default()
+                    };
+                    hooks::after(context, &run, planned.as_ref(), &summary).await;
+                }
+                Err(run.fail(error).await)
+            }
         }
     })
 }
@@ -115,12 +132,14 @@ async fn carry_out(
     run: &Run,
     hosts: &[String],
     saved: Option<&Saved>,
+    planned: &mut Option<HookPlan>,
 ) -> Result<Summary> {
     let mut survey = run.survey(hosts).await?;
     match saved {
         Some(saved) => saved.hold(&mut survey)?,
         None => args.steps.narrow(&mut survey)?,
     }
+    *planned = Some(HookPlan::from(&survey.plan));
     let text = plan_text::plan(&survey.plan, args.diff, context.console.paint());
     context.console.result(&text);
     if !survey.failures.is_empty() {
@@ -138,6 +157,12 @@ async fn carry_out(
         return Err(Error::new(Kind::Interrupted, "not confirmed; nothing was changed"));
     }
     let plan = survey.plan.clone();
+    if let Some(planned) = planned.as_ref().filter(|planned| planned.changes > 0)
+        && let Err(refused) = hooks::before(run, planned).await
+    {
+        survey.close().await;
+        return Err(refused);
+    }
     Ok(execute(run, survey, plan).await)
 }
 

@@ -10,6 +10,7 @@ use crate::inventory::secrets::{Keyring, Resolved, Secrets};
 use crate::inventory::{self, Become, Inventory, Loaded, TransportKind};
 use crate::report::{Console, Format, Note};
 use crate::role::Templates;
+use crate::role::overrides::Remark;
 use crate::secret::Secret;
 use crate::transport::auto::{Connector, Options};
 use crate::transport::local::Local;
@@ -100,7 +101,28 @@ impl Context {
     /// # Errors
     /// An override that cannot be read or parsed.
     pub fn templates(&self, inventory: &Inventory) -> Result<Arc<Templates>> {
-        Templates::load(inventory.templates.as_deref()).map(Arc::new)
+        let templates = Templates::load(inventory.templates.as_deref())?;
+        let mut unknown = Vec::new();
+        for remark in templates.remarks() {
+            match remark {
+                Remark::Outdated { path, name, version } => self.warn(&format!(
+                    "warning: {path} was copied from the template of hactl {version}, which has changed since; \
+                     compare it with `hactl templates export {name}` and take over its first line"
+                )),
+                Remark::Unknown { path, name } => unknown.push((path, name)),
+            }
+        }
+        if let Some((path, name)) = unknown.first() {
+            let more = match unknown.len() {
+                1 => String::new(),
+                many => format!(" (and {} more)", many - 1),
+            };
+            self.hint(&format!(
+                "{path}{more} does not say which built-in template it is a copy of; the first line of \
+                 `hactl templates export {name}` does, and hactl tells when that changes"
+            ));
+        }
+        Ok(Arc::new(templates))
     }
 
     /// A warning, on the side.

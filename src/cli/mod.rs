@@ -8,7 +8,10 @@ mod context;
 mod edge;
 mod env;
 mod exec;
+mod history;
+mod hooks;
 mod hosts;
+mod init;
 mod lab;
 mod man;
 mod plan;
@@ -21,6 +24,7 @@ mod ssh;
 mod status;
 mod steps;
 mod table;
+mod templates;
 
 use std::process::ExitCode;
 
@@ -51,15 +55,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Init(Box<init::Args>),
     Check(check::Args),
     Plan(plan::Args),
     Apply(apply::Args),
     Render(render::Args),
     Status(status::Args),
+    History(history::Args),
     Exec(exec::Args),
     Ssh(ssh::Args),
     Secrets(secrets::Args),
     Lab(lab::Args),
+    Templates(templates::Args),
     Schema(schema::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -79,15 +86,18 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
     match verb {
+        Verb::Init(args) => init::run(&args, context),
         Verb::Check(args) => check::run(&args, context),
         Verb::Plan(args) => plan::run(&args, context),
         Verb::Apply(args) => apply::run(&args, context),
         Verb::Render(args) => render::run(&args, context),
         Verb::Status(args) => status::run(&args, context),
+        Verb::History(args) => history::run(&args, context),
         Verb::Exec(args) => exec::run(&args, context),
         Verb::Ssh(args) => ssh::run(&args, context),
         Verb::Secrets(args) => secrets::run(&args, context),
         Verb::Lab(args) => lab::run(&args, context),
+        Verb::Templates(args) => templates::run(&args, context),
         Verb::Schema(args) => schema::run(&args, context),
         Verb::Completions(args) => completions::run(&args, context),
         Verb::Man(args) => man::run(&args, context),

@@ -12,6 +12,8 @@ use crate::report::{Console, Reporter};
 pub struct Run {
     /// What carries it out.
     pub engine: Engine,
+    /// Names of the hosts it is about.
+    pub hosts: Vec<String>,
     reporter: Reporter,
     console: Arc<Console>,
     started: Instant,
@@ -40,6 +42,7 @@ impl Run {
             hosts: prepared.hosts.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             time: since.clone(),
+            by: journal::operator(),
         });
         let signals = events.clone();
         let interrupt = Interrupt::from_signals(move |urgency| {
@@ -65,6 +68,7 @@ impl Run {
         };
         Ok(Run {
             engine,
+            hosts: prepared.hosts,
             reporter,
             console: Arc::clone(&context.console),
             started: Instant::now(),
@@ -87,6 +91,16 @@ impl Run {
         Ok(survey)
     }
 
+    /// Waits until everything said so far is printed.
+    pub async fn settle(&self) {
+        self.reporter.settle().await;
+    }
+
+    /// Milliseconds since the beginning.
+    pub fn ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Ends: prints all that is left, and the summary.
     ///
     /// # Errors
@@ -104,7 +118,7 @@ impl Run {
     /// When the reporter failed.
     pub async fn end_quietly(self, mut summary: Summary) -> Result<Summary> {
         summary.run.clone_from(&self.engine.run);
-        summary.ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        summary.ms = self.ms();
         self.engine.events.send(Event::Summary(summary.clone()));
         self.reporter.settle().await;
         self.reporter.finish()?;

@@ -18,6 +18,8 @@ pub struct Args {
 enum What {
     /// Inventory files; editors complete and check with it
     Inventory,
+    /// Files of roles of your own, roles/NAME.yml
+    Role,
     /// Lines of --format json
     Events,
     /// Files of `plan --out`
@@ -27,6 +29,7 @@ enum What {
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let schema = match args.what {
         What::Inventory => crate::inventory::schema(),
+        What::Role => crate::inventory::roles::schema(),
         What::Events => schema::events(),
         What::Plan => schemars::schema_for!(super::saved::Saved),
     };

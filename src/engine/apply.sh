@@ -107,7 +107,7 @@ recv() {
     umask 022
 }
 
-# step NUMBER SECONDS ID
+# step NUMBER SECONDS ID CHANGES
 step() {
     if [ -e "$R/stop" ]; then mark stopped; return 5; fi
     mark begin "$1" || exit 1
@@ -118,7 +118,7 @@ step() {
     printf '%s\n' $! >"$R/pid"
     wait $!
     _rc=$?
-    printf 'end %s %s\n' "$(date +%s)" "$_rc" >>"$JOURNAL"
+    printf 'end %s %s %s\n' "$(date +%s)" "$_rc" "$4" >>"$JOURNAL"
     mark end "$1" "$_rc" || exit 1
     case $_rc in 0 | 99) return 0 ;; *) return 4 ;; esac
 }

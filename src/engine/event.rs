@@ -57,6 +57,9 @@ pub enum Event {
         version: String,
         /// When, RFC 3339.
         time: String,
+        /// Who: `user@machine`.
+        #[serde(default)]
+        by: String,
     },
     /// A host is connected.
     HostConnected {
@@ -142,6 +145,23 @@ pub enum Event {
         /// For a failure: what to run next.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
+    },
+    /// A line that a hook of the inventory printed.
+    HookOutput {
+        /// Which, e.g. `before_apply 1`.
+        hook: String,
+        /// The line, safe for a terminal, at most 500 characters.
+        line: String,
+    },
+    /// A hook of the inventory ended.
+    HookFinished {
+        /// Which, e.g. `before_apply 1`.
+        hook: String,
+        /// Milliseconds it took.
+        ms: u64,
+        /// Why it counts as failed, e.g. `exit status 3`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<String>,
     },
     /// The user asked to stop.
     Interrupted {

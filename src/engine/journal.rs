@@ -7,6 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use rustix::fs::FlockOperation;
+
 use super::Event;
 use crate::error::{Error, Result};
 
@@ -42,6 +44,17 @@ pub fn folder(cluster: &str) -> PathBuf {
         .join(cluster)
 }
 
+/// Whether the run that writes this record goes on.
+pub fn is_held(record: &File) -> bool {
+    match rustix::fs::flock(record, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => {
+            let _ = rustix::fs::flock(record, FlockOperation::Unlock);
+            false
+        }
+        Err(error) => error == rustix::io::Errno::WOULDBLOCK,
+    }
+}
+
 /// Writes one run's record.
 pub struct Recorder {
     file: Mutex<File>,
@@ -70,6 +83,9 @@ impl Recorder {
             .mode(0o600)
             .open(&path)
             .map_err(problem)?;
+        // Held as long as the process lives: tells a run that goes on from one that was killed. Where files cannot be
+        // locked (some network file systems) nothing is lost but that.
+        let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
         Ok(Recorder {
             file: Mutex::new(file),
             path,

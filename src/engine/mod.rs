@@ -6,6 +6,8 @@
 
 pub mod event;
 mod execute;
+pub mod history;
+pub mod hooks;
 pub mod interrupt;
 pub mod journal;
 pub mod link;

@@ -43,7 +43,12 @@ pub fn write(order: &Order) -> Request {
         for (index, blob) in step.script.blobs.iter().enumerate() {
             take(format!("{number}/{index}"), blob.reveal().as_bytes());
         }
-        steps.push_str(&format!(" &&\n    step {number} {} {}", step.deadline, sh(&step.id)));
+        steps.push_str(&format!(
+            " &&\n    step {number} {} {} {}",
+            step.deadline,
+            sh(&step.id),
+            step.changes.len()
+        ));
     }
     script.push_str(&format!(
         "order() {{\n    hold {} {} {} {} {ORPHAN_PATIENCE} || return $?\n    \

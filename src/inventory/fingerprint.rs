@@ -30,7 +30,7 @@ pub fn digest(inventory: &[u8], secrets: Option<&[u8]>, overrides: &[(String, Ve
 }
 
 impl Loaded {
-    /// [`digest`] of this inventory as it was read, and of its secrets file and template overrides as they are now.
+    /// [`digest`] of this inventory as it was read, and of its secrets file, roles and template overrides as they are now.
     ///
     /// # Errors
     /// A usage error when one of those files cannot be read.
@@ -47,6 +47,14 @@ impl Loaded {
             collect(folder, "", &mut overrides).map_err(|e| {
                 failed(folder, e).hint("`templates:` names a folder of files that replace hactl's own templates")
             })?;
+        }
+        if !inventory.uses.is_empty() {
+            let folder = inventory
+                .path
+                .parent()
+                .unwrap_or(Path::new("/"))
+                .join(super::roles::FOLDER);
+            collect(&folder, "\0roles/", &mut overrides).map_err(|e| failed(&folder, e))?;
         }
         overrides.sort();
         Ok(digest(inventory.source.text.as_bytes(), secrets.as_deref(), &overrides))

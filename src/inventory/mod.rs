@@ -8,10 +8,11 @@ mod fingerprint;
 mod mask;
 pub mod model;
 mod raw;
-mod rules;
+pub mod roles;
+pub(crate) mod rules;
 mod schema;
 pub mod secrets;
-mod suggest;
+pub(crate) mod suggest;
 mod yaml;
 
 use std::io::{IsTerminal, Read};
@@ -44,11 +45,13 @@ impl Loaded {
 /// Reads and checks an inventory.
 ///
 /// # Errors
-/// All of them usage errors: the file is missing, unreadable, too big or not UTF-8, or something in it is refused; then
+/// All of them usage errors: the file is missing, unreadable, too big or not UTF-8, or something in it or in a role it uses is refused; then
 /// the message holds every diagnostic with its source line.
 pub fn load(path: &Path) -> Result<Loaded, Error> {
     let text = read(path)?;
-    parse(&text, path).map_err(|diagnostics| diagnostics.into_error(colour()))
+    let mut loaded = parse(&text, path).map_err(|diagnostics| diagnostics.into_error(colour()))?;
+    loaded.inventory.roles = roles::load(&loaded.inventory, colour())?;
+    Ok(loaded)
 }
 
 /// Whether errors may have colours: they go to a terminal, and nobody asked otherwise.
@@ -96,7 +99,7 @@ fn read(path: &Path) -> Result<String, Error> {
     })
 }
 
-/// Checks the text of an inventory. `path` names it in messages, and its folder is what relative paths refer to.
+/// Checks the text of an inventory, without the roles it uses. `path` names it in messages, and its folder is what relative paths refer to.
 ///
 /// # Errors
 /// Everything that is wrong, when anything is; warnings are among it.

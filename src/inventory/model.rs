@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use super::diagnostics::{Source, Span};
+use super::roles::{Use, UserRole};
 use crate::secret::Secret;
 
 /// A whole inventory.
@@ -39,6 +40,12 @@ pub struct Inventory {
     pub templates: Option<PathBuf>,
     /// Where secrets are kept.
     pub secrets: SecretsFile,
+    /// Where roles of the user are used, for all hosts first.
+    pub uses: Vec<Use>,
+    /// Those roles by name; [`super::load`] reads them, [`super::parse`] leaves them out.
+    pub roles: IndexMap<String, UserRole>,
+    /// Commands on this machine around an apply.
+    pub hooks: Hooks,
     /// The file this came from, absolute; and the folder that relative paths refer to is its parent.
     pub path: PathBuf,
     /// sudo's password for hosts with [`Become::SudoPassword`]; `None`: asked once. Resolved as `become_password`.
@@ -395,4 +402,24 @@ pub struct System {
     pub timezone: Option<String>,
     /// Package names, by hand: mirrors and proxies are the host's own business.
     pub apt_update_max_age_hours: u32,
+}
+
+/// Commands on this machine around an apply, each list in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// Before anything is changed.
+    pub before_apply: Vec<Hook>,
+    /// When everything was done.
+    pub after_apply: Vec<Hook>,
+    /// When it failed.
+    pub on_failure: Vec<Hook>,
+}
+
+/// A command on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// Run by `sh -c` in the inventory's folder.
+    pub run: String,
+    /// How long it may take. Default 60 s.
+    pub timeout: std::time::Duration,
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::yaml::{At, Either, Entries, SecretText};
+use super::yaml::{At, Either, Entries, Lines, SecretText};
 
 /// A list whose items have places.
 pub type List<T> = At<Vec<At<T>>>;
@@ -39,6 +39,11 @@ pub struct RawInventory {
     pub templates: At<String>,
     /// Where secrets are kept.
     pub secrets: At<RawSecrets>,
+    /// Roles of your own that every host has: names of files `roles/NAME.yml` beside this one.
+    #[serde(rename = "use")]
+    pub uses: List<String>,
+    /// Commands on this machine before and after an apply.
+    pub hooks: At<RawHooks>,
 }
 
 /// How to reach a host.
@@ -120,6 +125,9 @@ pub struct RawHost {
     pub primary: At<bool>,
     /// The second, waiting server of a pair of full servers.
     pub standby: At<bool>,
+    /// Roles of your own that this host has: names of files `roles/NAME.yml` beside this one.
+    #[serde(rename = "use")]
+    pub uses: List<String>,
     /// Entries over the inventory's `ssh`.
     pub ssh: At<RawSsh>,
 }
@@ -402,4 +410,29 @@ pub struct RawSecrets {
     pub file: At<String>,
     /// Who can read it: age recipients or ssh public keys. Default: your own identity only.
     pub recipients: List<String>,
+}
+
+/// Commands on this machine, run by `sh -c` in the inventory's folder with the event as JSON on standard input.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawHooks {
+    /// When the plan is agreed to, before anything is changed. One that fails stops the run (exit code 7).
+    pub before_apply: List<RawHook>,
+    /// When everything was done. One that fails is a warning.
+    pub after_apply: List<RawHook>,
+    /// When the apply ended with another exit code than 0. One that fails is a warning.
+    pub on_failure: List<RawHook>,
+}
+
+/// A hook: the command, or `{ run, timeout }`.
+pub type RawHook = Either<Lines, RawHookMap>;
+
+/// A hook with its deadline.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawHookMap {
+    /// The command. Required.
+    pub run: At<Lines>,
+    /// Seconds it may take. Default 60.
+    pub timeout: At<u64>,
 }

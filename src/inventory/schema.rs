@@ -8,10 +8,16 @@ use super::raw::RawInventory;
 
 /// The schema, draft 2020-12. Editors complete and explain with it; [`parse`](super::parse) checks more.
 pub fn schema() -> Schema {
-    let generator = SchemaSettings::draft2020_12().into_generator();
-    let mut schema = generator.into_root_schema_for::<RawInventory>();
+    let mut schema = of::<RawInventory>();
     schema.insert("title".to_owned(), "hactl inventory".into());
     schema.insert("required".to_owned(), json!(["cluster", "hosts", "app", "sites"]));
+    schema
+}
+
+/// The schema of a raw structure.
+pub(super) fn of<T: schemars::JsonSchema>() -> Schema {
+    let generator = SchemaSettings::draft2020_12().into_generator();
+    let mut schema = generator.into_root_schema_for::<T>();
     for value in schema.ensure_object().values_mut() {
         loosen(value);
     }
@@ -28,8 +34,10 @@ fn loosen(value: &mut Value) {
                 free["type"] = json!(["string", "number", "boolean"]);
             }
             if let Some(Value::Object(properties)) = map.get_mut("properties") {
-                if let Some(git_ref) = properties.get_mut("ref") {
-                    git_ref["type"] = json!(["string", "number"]);
+                for key in ["ref", "once", "mode"] {
+                    if let Some(text) = properties.get_mut(key) {
+                        text["type"] = json!(["string", "number"]);
+                    }
                 }
                 if let Some(Value::Array(forms)) = properties.get_mut("become").and_then(|b| b.get_mut("anyOf")) {
                     forms.push(json!({ "type": "boolean" }));

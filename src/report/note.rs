@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::StepOutcome;
+use crate::engine::history::Outcome;
 use crate::error::Error;
 
 /// One line of a verb.
@@ -59,6 +61,55 @@ pub enum Note {
         path: String,
         /// Whether secrets in it are masked.
         masked: bool,
+    },
+    /// `init`: a file was written.
+    Written {
+        /// Its path on this machine.
+        path: String,
+        /// What it is.
+        what: String,
+    },
+    /// `history`: a run that was recorded.
+    RecordedRun {
+        /// Its id.
+        run: String,
+        /// Who: `user@machine`; empty when unknown.
+        by: String,
+        /// The verb; empty when unknown.
+        verb: String,
+        /// When it began, RFC 3339.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        started: Option<String>,
+        /// Milliseconds until it ended or was last heard of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ms: Option<u64>,
+        /// How it ended.
+        outcome: Outcome,
+        /// Whether this machine has a record of it.
+        here: bool,
+        /// The hosts that took part.
+        hosts: Vec<RunOnHost>,
+    },
+    /// `history show`: a step of that run.
+    RunStep {
+        /// The run's id.
+        run: String,
+        /// The host's name.
+        host: String,
+        /// The step's id.
+        step: String,
+        /// How it ended; absent when nobody saw the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        outcome: Option<StepOutcome>,
+        /// When it began, RFC 3339.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        started: Option<String>,
+        /// Milliseconds it took; whole seconds when only the host knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ms: Option<u64>,
+        /// For a failure: what it printed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
     },
     /// `exec`: a line that the command printed.
     Output {
@@ -120,6 +171,19 @@ pub enum Note {
         /// Bytes of memory its processes hold.
         memory: u64,
     },
+}
+
+/// A recorded run on one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunOnHost {
+    /// The host's name.
+    pub host: String,
+    /// How it ended there.
+    pub outcome: Outcome,
+    /// Resources changed.
+    pub changed: usize,
+    /// Whether the host has a record of it.
+    pub there: bool,
 }
 
 /// How something that was looked at is.

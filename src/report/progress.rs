@@ -207,6 +207,19 @@ impl Progress {
                 self.enter(host, Phase::Idle, at);
                 vec![line]
             }
+            Event::HookOutput { hook, line } => {
+                vec![Line::new(
+                    Tone::Quiet,
+                    format!("{} | {}", terminal(hook), terminal(line)),
+                )]
+            }
+            Event::HookFinished { hook, ms, failure } => vec![match failure {
+                None => Line::detail(format!("{}: done ({})", terminal(hook), duration(*ms))),
+                Some(why) => Line::new(
+                    Tone::Bad,
+                    format!("{} FAILED: {} ({})", terminal(hook), terminal(why), duration(*ms)),
+                ),
+            }],
             Event::Interrupted { now: false } => {
                 let running = |host: &HostProgress| matches!(host.phase, Phase::Running { .. });
                 let text = match self.hosts.values().any(running) {

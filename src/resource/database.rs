@@ -148,11 +148,11 @@ impl DatabaseUser {
         // All passwords that are good for it: the first, and those that `OR` adds.
         format!(
             "SELECT CONCAT_WS(' ',JSON_VALUE(Priv,'$.authentication_string'),JSON_EXTRACT(Priv,{OTHERS})) {}",
-            self.from_priv()
+            self.where_account()
         )
     }
 
-    fn from_priv(&self) -> String {
+    fn where_account(&self) -> String {
         format!(
             "FROM mysql.global_priv WHERE User={} AND Host={}",
             sql(&self.name),
@@ -301,7 +301,7 @@ impl Kind for DatabaseOldPasswords {
         let mut script = Script::default();
         let query = format!(
             "SELECT COUNT(*) {} AND JSON_VALUE(Priv,'$.authentication_string')={} AND COALESCE(JSON_EXTRACT(Priv,{OTHERS}),'') NOT LIKE '%\"*%'",
-            self.user.from_priv(),
+            self.user.where_account(),
             sql(&self.user.hash()),
         );
         same_if(&mut script, change, query);

@@ -8,7 +8,7 @@ pub mod change;
 mod command;
 mod database;
 mod facts;
-mod file;
+pub(crate) mod file;
 mod json;
 pub mod observed;
 mod package;

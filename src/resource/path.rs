@@ -85,8 +85,9 @@ impl Kind for Directory {
     fn converge(&self, _: &Change, _: &Observed) -> Script {
         let path = sh(&self.path);
         Script::new(format!(
-            "[ -d {path} ] || mkdir -- {path} || fail 'cannot make the directory'\n\
-             chown -- {} {path} && chmod -- {:04o} {path} || fail 'cannot set its owner and mode'\n",
+            "[ ! -L {path} ] || fail 'a link is in its place: remove it by hand'\n\
+             [ -d {path} ] || mkdir -- {path} || fail 'cannot make the directory'\n\
+             chown -h -- {} {path} && chmod -- {:04o} {path} || fail 'cannot set its owner and mode'\n",
             sh(&format!("{}:{}", self.owner, self.group)),
             self.mode,
         ))

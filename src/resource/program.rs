@@ -34,6 +34,8 @@ pub struct Program {
     pub health: String,
     /// How long it may take.
     pub patience: Duration,
+    /// How long supervisord gives its programs to end.
+    pub stop: Duration,
 }
 
 impl Program {
@@ -178,7 +180,8 @@ impl Kind for Program {
     }
 
     fn deadline(&self) -> Duration {
-        self.patience * 2 + Duration::from_secs(240)
+        // Once for the new files, once for the old ones put back.
+        (self.patience + self.stop) * 2 + Duration::from_secs(120)
     }
 }
 

@@ -354,6 +354,13 @@ pub fn supervise(
             .collect(),
         health,
         patience,
+        stop: Duration::from_secs(
+            programs
+                .iter()
+                .map(|program| program.stopwaitsecs.into())
+                .max()
+                .unwrap_or(0),
+        ),
     });
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::frappe::programs;
 use super::redis::Instance;
 use super::{nginx, redis};
 use crate::inventory::{App, HostRole, Site};
@@ -83,9 +84,14 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         disk.push("/var/lib/redis".into());
     }
     if view.runs_app() {
-        let name = inventory.app.name();
         add("supervisor.service".into(), unit("supervisor.service"));
-        add(format!("programs {name}"), Kind::Programs(name.to_owned()));
+        let groups = match &inventory.app {
+            App::Frappe(frappe) => programs::groups(view, frappe),
+            App::Wsgi(wsgi) => vec![wsgi.name.as_str()],
+        };
+        for group in groups {
+            add(format!("programs {group}"), Kind::Programs(group.to_owned()));
+        }
         disk.push(match &inventory.app {
             App::Frappe(frappe) => frappe.path.clone(),
             App::Wsgi(wsgi) => wsgi.path.clone(),
@@ -100,6 +106,18 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         for path in certificates {
             let name = path.rsplit('/').next().unwrap_or(&path).trim_end_matches(".crt");
             add(format!("certificate {name}"), Kind::Certificate(path.clone()));
+        }
+    }
+    for role in inventory
+        .roles
+        .values()
+        .filter(|role| role.hosts.contains(&view.host.name))
+    {
+        for service in &role.services {
+            add(service.unit.clone(), Kind::Unit(service.unit.clone()));
+        }
+        if !role.programs.is_empty() {
+            add(format!("programs {}", role.name), Kind::Programs(role.name.clone()));
         }
     }
     add("disk".into(), Kind::Disk(disk));

@@ -9,6 +9,7 @@ mod frappe;
 pub mod health;
 mod mariadb;
 pub mod nginx;
+pub mod overrides;
 pub mod passwords;
 mod redis;
 mod scope;
@@ -18,6 +19,7 @@ pub mod templates;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod user;
 pub mod wsgi;
 
 pub use scope::Scope;
@@ -25,10 +27,14 @@ pub use templates::Templates;
 
 pub use crate::secret::SecretStore;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
+
 use crate::error::Result;
 use crate::plan::Desired;
 use crate::resource::{Facts, Spec};
 use crate::topology::HostView;
+use user::Entry;
 
 /// A component that hosts can have.
 pub struct Role {
@@ -59,23 +65,39 @@ pub const ROLES: &[Role] = &[
 /// role.
 ///
 /// # Errors
-/// A template that does not render, a secret that is missing.
+/// A template that does not render, a secret that is missing, a role of the user that cannot be placed.
 pub fn desired(view: HostView, facts: &Facts, templates: &Templates, secrets: &dyn SecretStore) -> Result<Desired> {
     let mut resources = Vec::new();
-    for role in ROLES.iter().filter(|role| (role.applies)(&view)) {
-        let mut scope = Scope::new(role.name, view, facts, templates, secrets);
-        (role.declare)(&mut scope)?;
-        resources.extend(scope.into_resources());
+    let inventory = view.topology.inventory;
+    for entry in user::order(inventory)? {
+        let scope = |name| Scope::new(name, view, facts, templates, secrets);
+        match entry {
+            Entry::BuiltIn(role) if (role.applies)(&view) => {
+                let mut scope = scope(role.name);
+                (role.declare)(&mut scope)?;
+                resources.extend(scope.into_resources());
+            }
+            Entry::User(role) if role.hosts.contains(&view.host.name) => {
+                let mut scope = scope(user::interned(&role.name));
+                user::declare(&mut scope, role)?;
+                resources.extend(scope.into_resources());
+            }
+            _ => {}
+        }
     }
     let (packages, others): (Vec<_>, Vec<_>) = resources
         .into_iter()
         .partition(|resource| matches!(resource.spec, Spec::Package(_)));
     let mut ordered: Vec<crate::resource::Resource> = Vec::with_capacity(packages.len() + others.len());
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen: BTreeMap<String, &'static str> = BTreeMap::new();
     for resource in packages.into_iter().chain(others) {
         // Two roles may want the same package or folder; the first declaration counts.
-        if seen.insert(resource.spec.kind().id()) {
-            ordered.push(resource);
+        match seen.entry(resource.spec.kind().id()) {
+            MapEntry::Occupied(first) => user::collision(inventory, first.get(), &resource)?,
+            MapEntry::Vacant(place) => {
+                place.insert(resource.role);
+                ordered.push(resource);
+            }
         }
     }
     Ok(Desired {

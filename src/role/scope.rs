@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::{SecretStore, Templates};
 use crate::error::Result;
 use crate::inventory::Inventory;
-use crate::resource::{Absent, Directory, Facts, File, Link, Package, Resource, Spec};
-use crate::secret::Secret;
+use crate::resource::{Absent, Directory, Facts, File, Link, Package, Resource, Source, Spec};
+use crate::secret::{Secret, Text};
 use crate::topology::HostView;
 
 /// A role's view of one host, and the list that it fills.
@@ -108,6 +108,14 @@ impl<'a> Scope<'a> {
             mode,
             ..File::new(path, text)
         })
+    }
+
+    /// Renders a template that is none of hactl's own.
+    ///
+    /// # Errors
+    /// The template's, with its file and line.
+    pub(super) fn render(&self, template: &Templates, context: &Value) -> Result<(Text, Source)> {
+        template.render(super::templates::SINGLE, context, self.secrets)
     }
 
     /// A secret's value.

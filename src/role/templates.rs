@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tera::{Context, ErrorKind, Kwargs, State, Tera, TeraResult};
 
+use super::overrides::{self, Remark};
 use crate::error::{Error, Kind, Result};
 use crate::resource::Source;
 use crate::secret::{Secret, SecretStore, Text};
@@ -20,12 +21,16 @@ const CLOSE: char = '\u{e001}';
 /// Bracket around the number of a template line in the second rendering.
 const LINE: char = '\u{e002}';
 
+/// Name of the template of [`Templates::single`].
+pub const SINGLE: &str = "template";
+
 /// All templates of a run.
 pub struct Templates {
     plain: Tera,
     /// The same templates with line marks.
     marked: Tera,
     files: BTreeMap<String, Loaded>,
+    remarks: Vec<Remark>,
 }
 
 struct Loaded {
@@ -49,6 +54,7 @@ impl Templates {
     /// A file that cannot be read, that replaces nothing, or that Tera cannot parse (with its line).
     pub fn load(overrides: Option<&Path>) -> Result<Self> {
         let mut files = BTreeMap::new();
+        let mut remarks = Vec::new();
         for (name, text) in super::builtin::TEMPLATES {
             let (prepared, lines) = prepare(text);
             let shown = format!("built-in template {name}");
@@ -75,6 +81,9 @@ impl Templates {
                 let text = std::fs::read_to_string(&path)
                     .map_err(|error| Error::usage(format!("{}: cannot read the template: {error}", path.display())))?;
                 let (prepared, lines) = prepare(&text);
+                if let Some((_, built_in)) = super::builtin::TEMPLATES.iter().find(|(known, _)| *known == name) {
+                    remarks.extend(overrides::remark(&path, &name, &text, built_in));
+                }
                 files.insert(
                     name,
                     (
@@ -93,6 +102,7 @@ impl Templates {
             plain,
             marked,
             files: BTreeMap::new(),
+            remarks,
         };
         for (name, (prepared, loaded)) in files {
             templates
@@ -104,6 +114,38 @@ impl Templates {
             added.map_err(|error| templates.explain(&name, &error))?;
         }
         Ok(templates)
+    }
+
+    /// One template, [`SINGLE`], that a user calls `shown`.
+    ///
+    /// # Errors
+    /// Tera cannot parse it (with its line).
+    pub fn single(shown: &str, text: &str) -> Result<Self> {
+        let (prepared, lines) = prepare(text);
+        let mut templates = Templates {
+            plain: engine(),
+            marked: engine(),
+            files: BTreeMap::new(),
+            remarks: Vec::new(),
+        };
+        templates
+            .marked
+            .add_raw_template(SINGLE, &mark_lines(&prepared, &lines))
+            .ok();
+        let added = templates.plain.add_raw_template(SINGLE, &prepared);
+        let loaded = Loaded {
+            shown: shown.to_owned(),
+            text: text.to_owned(),
+            lines,
+        };
+        templates.files.insert(SINGLE.to_owned(), loaded);
+        added.map_err(|error| templates.explain(SINGLE, &error))?;
+        Ok(templates)
+    }
+
+    /// What is to be said about the overrides.
+    pub fn remarks(&self) -> &[Remark] {
+        &self.remarks
     }
 
     /// Renders a template. The text is secret as soon as it uses one secret.
@@ -201,9 +243,39 @@ impl Templates {
     }
 }
 
+/// Renders a template of hactl's own that is no file of a host and has no secrets.
+///
+/// # Errors
+/// A defect of the template.
+pub fn once(name: &str, text: &str, context: &Value) -> Result<String> {
+    let failed = |error: tera::Error| Error::internal(format!("{name}: {error}"));
+    let context = Context::from_serialize(context).map_err(failed)?;
+    let mut tera = engine();
+    tera.add_raw_template(name, &prepare(text).0).map_err(failed)?;
+    tera.render(name, &context).map_err(failed)
+}
+
+/// A YAML scalar that is read as this very text.
+fn yaml_text(text: &str) -> String {
+    const WORDS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c))
+        && !WORDS.contains(&text.to_ascii_lowercase().as_str());
+    let is_address = text.parse::<std::net::Ipv4Addr>().is_ok();
+    if is_plain || is_address {
+        text.to_owned()
+    } else {
+        // JSON's strings are YAML's double-quoted ones.
+        Value::from(text).to_string()
+    }
+}
+
 fn engine() -> Tera {
     let mut tera = Tera::new();
     tera.autoescape_on(Vec::<&str>::new());
+    tera.register_filter("yaml", |value: &str, _: Kwargs, _: &State| -> TeraResult<String> {
+        Ok(yaml_text(value))
+    });
     tera.register_filter("shq", |value: &str, _: Kwargs, _: &State| -> TeraResult<String> {
         Ok(crate::quote::sh(value))
     });
@@ -396,33 +468,14 @@ mod tests {
     }
 
     fn templates(text: &str) -> Templates {
-        let (prepared, lines) = prepare(text);
-        let mut templates = Templates {
-            plain: engine(),
-            marked: engine(),
-            files: BTreeMap::new(),
-        };
-        templates.plain.add_raw_template("t", &prepared).unwrap();
-        templates
-            .marked
-            .add_raw_template("t", &mark_lines(&prepared, &lines))
-            .unwrap();
-        templates.files.insert(
-            "t".into(),
-            Loaded {
-                shown: "t".into(),
-                text: text.into(),
-                lines,
-            },
-        );
-        templates
+        Templates::single("t", text).unwrap()
     }
 
     #[test]
     fn tags_alone_on_a_line_leave_nothing_and_lines_are_mapped() {
         let text = "a\n{% for x in xs %}\nx {{ x }}\n  {# why #}\n{% endfor %}\nb\n";
         let (out, source) = templates(text)
-            .render("t", &serde_json::json!({ "xs": [1, 2] }), &Fixed)
+            .render(SINGLE, &serde_json::json!({ "xs": [1, 2] }), &Fixed)
             .unwrap();
         assert_eq!(out.reveal(), "a\nx 1\nx 2\nb\n");
         assert_eq!(source.lines, [1, 3, 3, 6]);
@@ -430,7 +483,8 @@ mod tests {
 
     #[test]
     fn a_secret_makes_the_text_secret_in_the_wanted_form() {
-        let out = templates("p {{ secret(name=\"a\", as=\"redis\") }}\n").render("t", &serde_json::json!({}), &Fixed);
+        let out =
+            templates("p {{ secret(name=\"a\", as=\"redis\") }}\n").render(SINGLE, &serde_json::json!({}), &Fixed);
         let (text, _) = out.unwrap();
         assert!(text.is_secret());
         assert_eq!(text.reveal(), "p \"<a> \\\"x\\\"\"\n");
@@ -439,14 +493,14 @@ mod tests {
     #[test]
     fn unknown_names_are_refused_even_where_tera_would_not() {
         let error =
-            templates("a\n{% if typo %}\nb\n{% endif %}\n").render("t", &serde_json::json!({"known": 1}), &Fixed);
+            templates("a\n{% if typo %}\nb\n{% endif %}\n").render(SINGLE, &serde_json::json!({"known": 1}), &Fixed);
         assert_eq!(error.unwrap_err().message, "t:2: unknown name `typo`");
     }
 
     #[test]
     fn errors_point_to_the_original_line() {
         let error = templates("a\n{% if true %}\n{{ host.typo }}\n{% endif %}\n")
-            .render("t", &serde_json::json!({"host": {"a": 1}}), &Fixed)
+            .render(SINGLE, &serde_json::json!({"host": {"a": 1}}), &Fixed)
             .unwrap_err();
         assert!(error.message.starts_with("t:3: "), "{}", error.message);
     }

@@ -80,7 +80,8 @@ pub struct Session {
     connection: Arc<dyn Connection>,
     stdin: Stdin,
     stdout: Pin<Box<dyn AsyncRead + Send>>,
-    exit: Pin<Box<dyn Future<Output = Exit> + Send>>,
+    /// The far side's end, until it was told.
+    exit: Option<Pin<Box<dyn Future<Output = Exit> + Send>>>,
     buffer: Vec<u8>,
     /// What came on standard error.
     early: watch::Receiver<Vec<u8>>,
@@ -132,7 +133,7 @@ impl Session {
             connection,
             stdin: Arc::new(Mutex::new(pipe.stdin)),
             stdout: pipe.stdout,
-            exit: pipe.exit,
+            exit: Some(pipe.exit),
             buffer: Vec::new(),
             early,
             heart: None,
@@ -308,11 +309,7 @@ impl Session {
 
     /// The far side is gone: says why as well as can be known.
     async fn ended(&mut self) -> TransportError {
-        let exit = tokio::time::timeout(Duration::from_secs(3), &mut self.exit)
-            .await
-            .unwrap_or(Exit::Lost);
-        // Closing waits for it again, and a future that ended must not be asked twice.
-        self.exit = Box::pin(std::future::ready(exit.clone()));
+        let exit = self.exit_within(Duration::from_secs(3)).await.unwrap_or(Exit::Lost);
         let rest = async { while self.early.changed().await.is_ok() {} };
         let _ = tokio::time::timeout(Duration::from_secs(1), rest).await;
         let said = self.said();
@@ -331,6 +328,15 @@ impl Session {
         self.elevation.explain(name, &said)
     }
 
+    /// How the far side ended, when it does so in time and has not been asked before.
+    async fn exit_within(&mut self, limit: Duration) -> Option<Exit> {
+        let exit = tokio::time::timeout(limit, self.exit.as_mut()?).await.ok();
+        if exit.is_some() {
+            self.exit = None;
+        }
+        exit
+    }
+
     /// Ends the shell and the connection. `settled`: waits (bounded) until the shell is really gone, and with it the lock
     /// that it holds.
     pub async fn close(mut self, settled: bool) {
@@ -346,7 +352,7 @@ impl Session {
                 *stdin = Box::pin(tokio::io::sink());
             }
             if settled {
-                let _ = tokio::time::timeout(Duration::from_secs(5), &mut self.exit).await;
+                self.exit_within(Duration::from_secs(5)).await;
             }
             self.connection.close().await;
         };

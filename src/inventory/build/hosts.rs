@@ -7,11 +7,12 @@ use indexmap::IndexMap;
 
 use crate::inventory::diagnostics::{Diagnostic, Span};
 use crate::inventory::model::{App, Host, HostRole, Inventory, Ssh, TransportKind, Vip};
-use crate::inventory::raw::{RawHost, RawRole};
+use crate::inventory::raw::{List, RawHost, RawInventory, RawRole};
+use crate::inventory::roles::Use;
 use crate::inventory::rules;
 use crate::inventory::yaml::{At, Entries, Given};
 
-use super::check::{Check, INVENTORY};
+use super::check::{Check, INVENTORY, Seen};
 use super::ssh;
 
 type RawHosts = At<Entries<RawHost>>;
@@ -70,6 +71,32 @@ pub fn build(check: &mut Check, raw: &RawHosts, global: &Ssh) -> IndexMap<String
     check_primary(check, raw, &mut hosts);
     check_cover(check, raw, &hosts);
     hosts
+}
+
+/// Roles of the user's own, for all hosts and for single ones.
+pub fn uses(check: &mut Check, raw: &RawInventory) -> Vec<Use> {
+    let mut uses = Vec::new();
+    let mut add = |check: &mut Check, list: &List<String>, host: Option<&String>| {
+        let mut seen = Seen::new("role");
+        for (role, span) in check.items(list) {
+            match rules::word(role) {
+                Err(why) => check.refuse(role, &why, span),
+                Ok(()) if seen.add(check, role, span) => uses.push(Use {
+                    role: role.clone(),
+                    span,
+                    host: host.cloned(),
+                }),
+                Ok(()) => {}
+            }
+        }
+    };
+    add(check, &raw.uses, None);
+    for (name, host) in entries(&raw.hosts) {
+        if let (Some(name), Some(host)) = (&name.value, &host.value) {
+            add(check, &host.uses, Some(name));
+        }
+    }
+    uses
 }
 
 fn entries(raw: &RawHosts) -> &[(At<String>, At<RawHost>)] {

@@ -4,7 +4,8 @@
 //! with an error never becomes an inventory.
 
 mod app;
-mod check;
+pub(in crate::inventory) mod check;
+mod hooks;
 mod hosts;
 mod knobs;
 mod ports;
@@ -50,6 +51,9 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
         system,
         templates: check.path(&raw.templates),
         secrets,
+        uses: hosts::uses(&mut check, raw),
+        roles: indexmap::IndexMap::new(),
+        hooks: hooks::build(&mut check, &raw.hooks),
         path: path.to_owned(),
         become_password,
         source: source.clone(),

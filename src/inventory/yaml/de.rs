@@ -13,7 +13,7 @@ use serde::de::{
 };
 
 use super::MAX_NODES;
-use super::field::{AT, At, EITHER, KIND, TAGGED};
+use super::field::{AT, At, EITHER, KIND, LINES, TAGGED};
 use super::problem::{Problem, control};
 use super::scalar::{self, Plain};
 use super::tree::{Entry, Node, Value, too_many};
@@ -253,6 +253,10 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                 }
                 self.enter()?;
                 Err(self.wrong("text or `!secret NAME`"))
+            }
+            LINES => {
+                self.enter()?;
+                visitor.visit_str(self.text("text", true)?)
             }
             _ => visitor.visit_newtype_struct(self),
         }

@@ -13,6 +13,8 @@ use crate::inventory::diagnostics::Span;
 pub(super) const AT: &str = "$hactl::At";
 /// Asks for `(tag?, text)`.
 pub(super) const TAGGED: &str = "$hactl::Tagged";
+/// Asks for text that may have several lines.
+pub(super) const LINES: &str = "$hactl::Lines";
 /// An enum whose variants are: 0 a scalar, 1 anything else.
 pub(super) const EITHER: &str = "$hactl::Either";
 /// An enum whose variant is the value of the mapping's key `kind`.
@@ -196,6 +198,38 @@ impl<'de> Deserialize<'de> for SecretText {
             }
         }
         deserializer.deserialize_newtype_struct(TAGGED, Parts)
+    }
+}
+
+/// Text that may have several lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lines(pub String);
+
+impl<'de> Deserialize<'de> for Lines {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LinesVisitor;
+        impl Visitor<'_> for LinesVisitor {
+            type Value = Lines;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Lines, E> {
+                Ok(Lines(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_newtype_struct(LINES, LinesVisitor)
+    }
+}
+
+impl JsonSchema for Lines {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Lines".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "string" })
     }
 }
 

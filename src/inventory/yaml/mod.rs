@@ -12,7 +12,7 @@ mod tree;
 
 pub use scalar::forbidden;
 
-pub use field::{At, Either, Entries, Given, SecretText};
+pub use field::{At, Either, Entries, Given, Lines, SecretText};
 
 use serde::de::DeserializeOwned;
 

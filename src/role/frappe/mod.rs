@@ -11,7 +11,7 @@
 //! built in its own `sites` folder, and what is being served is not touched until `current` moves.
 
 mod config;
-mod programs;
+pub(super) mod programs;
 mod release;
 mod site;
 
@@ -92,7 +92,7 @@ fn folders(scope: &mut Scope, frappe: &Frappe) {
     }
 }
 
-/// Configuration of the bench; gives those files that processes read at start.
+/// Configuration of the bench; gives those files that every process reads at start.
 fn files(scope: &mut Scope, frappe: &Frappe) -> Result<Vec<String>> {
     let (path, process) = (&frappe.path, &frappe.process);
     let common = config::common(scope, frappe)?;
@@ -113,14 +113,17 @@ fn files(scope: &mut Scope, frappe: &Frappe) -> Result<Vec<String>> {
         // Frappe reads its configuration for each request.
         "environment": null,
     });
-    let file = scope.file(&format!("{path}/gunicorn.conf.py"), "app/gunicorn.conf.py", &context)?;
-    watches.push(file.path.clone());
+    let file = scope.file(&gunicorn_config(frappe), "app/gunicorn.conf.py", &context)?;
     scope.add(file);
     scope.add(File::new(
         site_script(frappe),
         include_str!("../../../templates/frappe/site.py"),
     ));
     Ok(watches)
+}
+
+fn gunicorn_config(frappe: &Frappe) -> String {
+    format!("{}/gunicorn.conf.py", frappe.path)
 }
 
 /// Where the script that makes sites is on the host.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::app::{self, Supervised};
 use super::super::nginx;
-use super::Scope;
+use super::{Scope, gunicorn_config};
 use crate::error::Result;
 use crate::inventory::{Frappe, HostRole, QueueWorker};
 use crate::quote::sh;
@@ -13,30 +13,54 @@ use crate::topology::HostView;
 /// Certificates that Debian's programs trust.
 const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// Declares the programs; `watches` is what they read at start.
+/// Group of what answers requests.
+const WEB: &str = "frappe";
+/// Group of what works off queues. Its own, since a restart waits for jobs to end, which no visitor should.
+const WORKERS: &str = "frappe-workers";
+
+/// Declares the programs; `watches` is what all of them read at start.
 pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, mut watches: Vec<String>) -> Result<()> {
-    let path = &frappe.path;
-    let mut programs = Vec::new();
-    let mut health = String::from("true");
+    watches.push(format!("{}/current", frappe.path));
     if scope.view.has(HostRole::App) {
         let trusted = certificate(&scope.view);
-        programs.push(web(frappe));
-        programs.push(socketio(frappe, trusted.as_deref().unwrap_or(TRUSTED)));
+        let programs = [web(frappe), socketio(frappe, trusted.as_deref().unwrap_or(TRUSTED))];
+        let mut watches = watches.clone();
+        watches.push(gunicorn_config(frappe));
         watches.extend(trusted);
-        health = test(&scope.view, frappe);
+        let health = test(&scope.view, frappe);
+        app::supervise(scope, WEB, &programs, watches, health, Duration::from_secs(90))?;
     }
     if scope.view.has(HostRole::Worker) {
-        programs.extend(frappe.workers.iter().map(|worker| queue_worker(frappe, worker)));
+        let mut programs: Vec<_> = frappe
+            .workers
+            .iter()
+            .map(|worker| queue_worker(frappe, worker))
+            .collect();
         if schedules(&scope.view) {
             programs.push(schedule(frappe));
         }
+        if !programs.is_empty() {
+            app::supervise(
+                scope,
+                WORKERS,
+                &programs,
+                watches,
+                "true".into(),
+                Duration::from_secs(60),
+            )?;
+        }
     }
-    if programs.is_empty() {
-        return Ok(());
-    }
-    watches.push(format!("{path}/current"));
-    let name = scope.inventory().app.name();
-    app::supervise(scope, name, &programs, watches, health, Duration::from_secs(90))
+    Ok(())
+}
+
+/// The groups that a host has.
+pub(in super::super) fn groups(view: &HostView, frappe: &Frappe) -> Vec<&'static str> {
+    let works = view.has(HostRole::Worker) && (!frappe.workers.is_empty() || schedules(view));
+    let all = [(view.has(HostRole::App), WEB), (works, WORKERS)];
+    all.into_iter()
+        .filter(|(has, _)| *has)
+        .map(|(_, group)| group)
+        .collect()
 }
 
 /// Words that run something in the current release.
@@ -64,11 +88,15 @@ fn program(frappe: &Frappe, name: &str, command: Vec<String>, priority: u32) -> 
 }
 
 fn web(frappe: &Frappe) -> Supervised {
-    let config = format!("{}/gunicorn.conf.py", frappe.path);
     Supervised {
         // New workers connect as it says by then; nobody waits for a restart when a password is rotated.
         reloads: vec![format!("{}/sites/common_site_config.json", frappe.path)],
-        ..program(frappe, "web", run(frappe, &["gunicorn", "-c", &config]), 100)
+        ..program(
+            frappe,
+            "web",
+            run(frappe, &["gunicorn", "-c", &gunicorn_config(frappe)]),
+            100,
+        )
     }
 }
 

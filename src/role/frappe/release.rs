@@ -107,9 +107,17 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe) {
     ));
     for app in &frappe.apps {
         let fetch = format!(
-            "mkdir -p -- {root}/apps {root}/.hactl\n{}",
-            app::checkout(&app.url, &app.git_ref, &format!("{root}/apps/{}", app.name)),
+            "mkdir -p -- {root}/apps {root}/.hactl\n\
+             {checkout}\
+             [ -f {name}/hooks.py ] || {{ echo {none}; exit 1; }}",
             root = sh(&root),
+            checkout = app::checkout(&app.url, &app.git_ref, &format!("{root}/apps/{}", app.name)),
+            name = sh(&app.name),
+            none = sh(&format!(
+                "{} holds no app {name}: there is no {name}/hooks.py in it",
+                app.url,
+                name = app.name
+            )),
         );
         let name = format!("code of {} in release {id} ({})", app.name, app.git_ref);
         let marker = marker(&format!("code-{}", app.name));

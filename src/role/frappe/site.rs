@@ -94,12 +94,18 @@ fn create(scope: &Scope, frappe: &Frappe, site: &Site, input: Text) -> Command {
     let apps: Vec<_> = std::iter::once("frappe")
         .chain(site.apps.iter().map(String::as_str))
         .collect();
+    // What `site.py` leaves in the database while it makes the site, or installs an app.
+    let marks: Vec<_> = std::iter::once("__hactl_unfinished_site".to_owned())
+        .chain(site.apps.iter().map(|app| format!("__hactl_unfinished_app_{app}")))
+        .map(|mark| sql(&mark))
+        .collect();
     // Nothing half made, every app in the list, the scheduler on. A table that is missing is an error, which is no answer.
     let query = format!(
-        "SELECT (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA={schema} AND TABLE_NAME LIKE '\\_\\_hactl\\_unfinished\\_%'),\
+        "SELECT (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA={schema} AND TABLE_NAME IN ({marks})),\
          (SELECT JSON_CONTAINS(defvalue,{apps}) FROM {database}.tabDefaultValue WHERE parent='__global' AND defkey='installed_apps' LIMIT 1),\
          (SELECT value FROM {database}.tabSingles WHERE doctype='System Settings' AND field='enable_scheduler' LIMIT 1)",
         schema = sql(&site.db_name),
+        marks = marks.join(","),
         apps = sql(&json!(apps).to_string()),
     );
     let guards = vec![
@@ -141,10 +147,14 @@ fn migrate(scope: &Scope, frappe: &Frappe, site: &Site) -> Command {
         "umask 022\n{QUIETLY}\
          site() {{ quietly ../logs/migrate-{site}.log {run} python -m frappe.utils.bench_helper frappe --site {site} \"$@\"; }}\n\
          site set-maintenance-mode on\n\
-         site migrate --skip-search-index\n\
+         site migrate --skip-search-index || {{ echo {stays}; exit 1; }}\n\
          site set-maintenance-mode off",
         run = sh(&format!("{}/run", frappe.path)),
         site = sh(&site.name),
+        stays = sh(&format!(
+            "{} stays in maintenance mode until its migration succeeds",
+            site.name
+        )),
     );
     command(
         frappe,
