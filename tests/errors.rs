@@ -505,7 +505,7 @@ fn told(host: &Liar) -> String {
 fn hosts(book: &mut Book) {
     book.chapter("hosts");
     let words = |text: &str| Line::Mark(text.to_owned());
-    let facts = || vec![words("facts"), Line::text("ID=debian\ncpus=2\n")];
+    let facts = || vec![words("facts"), Line::text("ID=debian\nVERSION_ID=\"12\"\ncpus=2\n")];
     let speaking = |lines: Vec<Line>| Liar::speaking(vec![Act::Say(lines), Act::Close]);
     let probe = |act: Act| Liar::answering(vec![act]);
     let order = |lines: Vec<Line>, status: &str| {
