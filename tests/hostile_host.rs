@@ -116,7 +116,7 @@ impl Run {
             .char_indices()
             .find(|(_, c)| (c.is_control() && !matches!(c, '\n' | '\t')) || hactl::quote::deceives(*c));
         if let Some((at, c)) = bad {
-            let start = self.shown.floor_char_boundary(at.saturating_sub(200));
+            let start = self.shown[..at].char_indices().rev().nth(100).map_or(0, |(at, _)| at);
             panic!("{c:?} is shown: {:?}", &self.shown[start..at + c.len_utf8()]);
         }
     }
