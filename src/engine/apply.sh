@@ -62,7 +62,8 @@ lock() {
     until flock -w 0.5 9; do
         ! attended || { locked; return; }
         [ "$(uptime)" -lt "$_end" ] || { locked; return; }
-        [ -n "$_said" ] || { mark waits; echo "for the last step of a run that was cut off"; _said=1; }
+        # The last line end is held back on the way, since it may begin a mark: hence two.
+        [ -n "$_said" ] || { mark waits; printf '%s\n\n' "for the last step of a run that was cut off"; _said=1; }
         flock -w 2 9 && break
     done
 }
