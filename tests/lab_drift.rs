@@ -81,7 +81,11 @@ const ROUNDS: &[&[Drift]] = &[
         Drift {
             what: "password of an account changed",
             by_hand: "mariadb -e \"ALTER USER guestbook@127.0.0.1 IDENTIFIED BY 'other'\"",
-            named: &["database user guestbook@127.0.0.1"],
+            // As in a rotation: both are good until everything has the right one, then the other goes.
+            named: &[
+                "database user guestbook@127.0.0.1",
+                "old passwords of guestbook@127.0.0.1",
+            ],
         },
         Drift {
             what: "supervised program stopped",
