@@ -209,10 +209,27 @@ fn no_name_server() {
     healed(&stack);
 }
 
-/// An apply in a step that takes some seconds.
+/// An apply in a step that takes some seconds: it builds another release beside the one that serves.
 #[track_caller]
 fn in_a_slow_step(stack: &Stack, more: &[&str]) -> common::stack::Running {
-    stack.on_host("rm -f /srv/guestbook/releases/*/.hactl/environment");
+    for name in ["inventory.yml", "openssh.yml"] {
+        let path = stack.folder().join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (now, then) = if text.contains("ref: v1\n") {
+            ("v1", "main")
+        } else {
+            ("main", "v1")
+        };
+        std::fs::write(
+            &path,
+            text.replacen(&format!("ref: {now}\n"), &format!("ref: {then}\n"), 1),
+        )
+        .unwrap();
+    }
+    stack.on_host(
+        "cd /srv/guestbook/releases; now=$(readlink ../current); \
+         for old in *; do [ \"releases/$old\" = \"$now\" ] || rm -f \"$old/.hactl/environment\"; done",
+    );
     stack
         .apply_until(&[], more, |line| {
             line.contains("step_started") && line.contains("python environment")

@@ -32,9 +32,10 @@ put() {
     [ ! -d "$1" ] || [ -L "$1" ] || fail "cannot write $1: a folder is in its place"
     keep "$1" || fail "cannot keep the old $1 in $KEEP (is the disk full?)"
     _t="$_d/.$(basename -- "$1").hactl~"
-    # In a folder of another user, root must not write through what that user may have put there.
+    # In a folder of another user, root must not write through what that user may have put there; nor does that user get to
+    # see what a step has in its environment.
     if [ "$2" != root ] && [ "$(stat -c %U -- "$_d")" = "$2" ] && [ "$(id -gn -- "$2")" = "$3" ]; then
-        runuser -u "$2" -- sh -c 'rm -f -- "$1" && umask 077 && cat >"$1" && chmod -- "$2" "$1" && sync -- "$1" && mv -fT -- "$1" "$3"' \
+        env -i "PATH=$PATH" LC_ALL=C runuser -u "$2" -- sh -c 'rm -f -- "$1" && umask 077 && cat >"$1" && chmod -- "$2" "$1" && sync -- "$1" && mv -fT -- "$1" "$3"' \
             sh "$_t" "$4" "$1" <"$5" && return 0
         fail "cannot write $1; the old file is untouched"
     fi

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::observed::{Loaded, Observed, PathKind, UnitState};
+use super::observed::{Loaded, Observed, PathKind, PathState, UnitState};
 use super::{Action, Ask, Change, Kind, Script};
 use crate::quote::{sh, sh_words};
 
@@ -185,6 +185,12 @@ impl Kind for Stopped {
         let enabled = matches!(unit.enabled.as_str(), "enabled" | "enabled-runtime");
         let running = !matches!(unit.active.as_str(), "inactive" | "failed");
         match (running, enabled) {
+            // An installation that was cut off leaves the unit's file before the package has enabled it; it will.
+            (false, false)
+                if seen.fresh.contains(&self.package) && unit.enabled != "masked" && unit.since != PathState::LATER =>
+            {
+                Some(Change::new(Action::Update, "disable"))
+            }
             (false, false) => None,
             (false, true) => Some(Change::new(Action::Update, "disable")),
             (true, false) => Some(Change::new(Action::Update, "stop")),
@@ -201,6 +207,7 @@ impl Kind for Stopped {
         });
         unit.active = "inactive".into();
         unit.enabled = "disabled".into();
+        unit.since = PathState::LATER;
     }
 
     fn converge(&self, _: &Change, _: &Observed) -> Script {
@@ -234,7 +241,8 @@ mod tests {
             ("active", "enabled", Some("stop and disable")),
             ("activating", "disabled", Some("stop")),
             ("inactive", "enabled", Some("disable")),
-            ("failed", "disabled", None),
+            // Its package is about to be configured, which enables it.
+            ("failed", "disabled", Some("disable")),
             ("inactive", "masked", None),
         ] {
             let unit = UnitState {
@@ -248,6 +256,8 @@ mod tests {
             assert_eq!(change.as_deref(), summary, "{active} {enabled}");
         }
         stopped.project(&mut seen);
+        assert_eq!(stopped.compare(&seen), None);
+        seen.fresh.clear();
         assert_eq!(stopped.compare(&seen), None);
     }
 }
