@@ -7,10 +7,10 @@ use std::process::{Command, Output};
 use super::stack::Stack;
 
 impl Stack {
-    /// Processes of the host, by their numbers on this machine, the first ones first.
+    /// Processes of the host, by their numbers on this machine.
     pub fn processes(&self) -> Vec<u32> {
         let address = format!("Address={}/", self.address);
-        let mut found: Vec<u32> = std::fs::read_dir("/proc")
+        std::fs::read_dir("/proc")
             .expect("/proc")
             .flatten()
             .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
@@ -18,9 +18,7 @@ impl Stack {
                 let file = PathBuf::from(format!("/proc/{pid}/root/etc/systemd/network/10-host0.network"));
                 std::fs::read_to_string(file).is_ok_and(|text| text.contains(&address))
             })
-            .collect();
-        found.sort_unstable();
-        found
+            .collect()
     }
 
     /// Those whose command line contains this.
@@ -33,7 +31,13 @@ impl Stack {
     /// Runs a script as root in the host and gives what became of it.
     #[track_caller]
     pub fn try_inside(&self, script: &str) -> Output {
-        let leader = *self.processes().first().expect("the host runs");
+        // Its init, which stays: other processes come and go, and numbers start again from below.
+        let init = |pid: &u32| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+            numbers.is_some_and(|numbers| numbers.split_whitespace().nth(1) == Some("1"))
+        };
+        let leader = self.processes().into_iter().find(init).expect("the host runs");
         Command::new("nsenter")
             .args([
                 "-t",
