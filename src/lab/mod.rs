@@ -22,7 +22,7 @@ mod status;
 mod up;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use base::Suite;
 pub use down::DownOptions;
@@ -34,6 +34,9 @@ pub use up::{UpOptions, UpSummary};
 
 use host::Machine;
 use state::{Lock, Record, StateRoot};
+
+/// How long a link that was plugged in again may take to carry something.
+const LINK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Hears what the lab does; called from several threads.
 pub type Report<'a> = &'a (dyn Fn(LabEvent) + Sync);
@@ -154,6 +157,12 @@ impl Lab {
         self.with_host(host, report, |machine, record, _| {
             self.running(machine)?;
             network::heal(machine.host.address, &record.bridge)?;
+            // The kernel takes a moment to use a link again; whoever comes next should find it. A host without sshd is
+            // plugged in all the same.
+            let end = Instant::now() + LINK_PATIENCE;
+            while !machine.answers() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(50));
+            }
             report(LabEvent::HostHealed { host: host.to_owned() });
             Ok(())
         })
