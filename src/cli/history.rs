@@ -11,7 +11,7 @@ use super::hosts::{self, Took};
 use super::table::{self, Row};
 use crate::engine::history::remote::{self, Record, Wanted};
 use crate::engine::history::{self, OnHost, Outcome, Run, Step, local};
-use crate::engine::link::ShellLinks;
+use crate::engine::link::{ShellLinks, sections};
 use crate::engine::{StepOutcome, journal};
 use crate::error::{Error, Result};
 use crate::inventory::{Host, Inventory};
@@ -19,9 +19,7 @@ use crate::quote::terminal;
 use crate::report::Note;
 use crate::report::note::{RunOnHost, Verdict};
 use crate::report::progress::duration;
-use crate::resource::probe::Section;
 use crate::transport::TransportError;
-use crate::transport::wire::Piece;
 
 /// How long a host may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -156,21 +154,9 @@ fn ask(context: &Context, inventory: &Inventory, script: &str) -> Result<Answers
 
 async fn one(links: &ShellLinks, host: &Host, script: &str) -> Result<Vec<Record>, TransportError> {
     let mut session = hosts::open(links, host).await?;
-    let mut sections: Vec<Section> = Vec::new();
-    let mut collect = |piece| match piece {
-        Piece::Mark(words) => sections.push(Section {
-            words,
-            body: Vec::new(),
-        }),
-        Piece::Data(data) => {
-            if let Some(section) = sections.last_mut() {
-                section.body.extend_from_slice(&data);
-            }
-        }
-    };
-    let status = session.run(script, &[], PATIENCE, &mut collect).await;
+    let sections = sections(&mut session, script, PATIENCE).await;
     session.close(false).await;
-    status.map(|_| remote::read(&sections))
+    sections.map(|sections| remote::read(&sections))
 }
 
 fn list(context: &Context, runs: &[Run]) {

@@ -154,19 +154,7 @@ impl Link for ShellLink {
     }
 
     async fn ask(&mut self, ask: &Ask) -> Result<Observed, TransportError> {
-        let mut sections: Vec<Section> = Vec::new();
-        let mut collect = |piece| match piece {
-            Piece::Mark(words) => sections.push(Section {
-                words,
-                body: Vec::new(),
-            }),
-            Piece::Data(data) => {
-                if let Some(section) = sections.last_mut() {
-                    section.body.extend_from_slice(&data);
-                }
-            }
-        };
-        self.session.run(&probe::script(ask), &[], PROBE, &mut collect).await?;
+        let sections = sections(&mut self.session, &probe::script(ask), PROBE).await?;
         Ok(probe::read(ask, &sections))
     }
 
@@ -211,6 +199,31 @@ impl ShellLink {
             .await?;
         reading.verdict(status)
     }
+}
+
+/// Runs a script that only asks, and gives what it answered, mark by mark; one round trip.
+///
+/// # Errors
+/// The session's.
+pub async fn sections(
+    session: &mut Session,
+    script: &str,
+    limits: impl Into<Limits>,
+) -> Result<Vec<Section>, TransportError> {
+    let mut sections: Vec<Section> = Vec::new();
+    let mut collect = |piece| match piece {
+        Piece::Mark(words) => sections.push(Section {
+            words,
+            body: Vec::new(),
+        }),
+        Piece::Data(data) => {
+            if let Some(section) = sections.last_mut() {
+                section.body.extend_from_slice(&data);
+            }
+        }
+    };
+    session.run(script, &[], limits, &mut collect).await?;
+    Ok(sections)
 }
 
 struct ShellStopper {

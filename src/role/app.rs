@@ -187,6 +187,26 @@ pub fn checkout(url: &str, git_ref: &str, dest: &str) -> String {
     )
 }
 
+/// Whether this host migrates, and makes sites, for all: the first that runs the app.
+pub fn leads(view: &HostView) -> bool {
+    let first = view.topology.hosts().find(HostView::runs_app);
+    first.is_some_and(|first| first.host.name == view.host.name)
+}
+
+/// Shell that keeps the release `id`, the current one and the newest of the others.
+pub fn prune_releases(path: &str, id: &str) -> String {
+    format!(
+        "now=$(readlink -- {path}/current || :)\n\
+         kept=0\n\
+         for old in $(ls -1t -- {path}/releases); do\n\
+         \x20   case $old in {id} | \"${{now##*/}}\") continue ;; esac\n\
+         \x20   kept=$((kept + 1))\n\
+         \x20   [ \"$kept\" -le 1 ] || rm -rf -- {path}/releases/\"$old\"\n\
+         done",
+        path = sh(path),
+    )
+}
+
 /// Debian packages of a Python and its venv; none when it is a path, which the operator has put there.
 pub fn python_packages(process: &Process) -> Vec<String> {
     if process.python.starts_with('/') {

@@ -136,12 +136,12 @@ fn build(scope: &mut Scope, wsgi: &Wsgi) {
              {prune}",
             root = sh(&root),
             python = sh(&process.python),
-            prune = prune(path, &id),
+            prune = app::prune_releases(path, &id),
         ),
         1800,
     ));
     if let Some(migrate) = &wsgi.migrate
-        && migrates_here(&scope.view)
+        && app::leads(&scope.view)
     {
         let run = format!(
             "RELEASE={} {} sh -c {}",
@@ -151,26 +151,6 @@ fn build(scope: &mut Scope, wsgi: &Wsgi) {
         );
         scope.add(command(format!("migrations of release {id}"), "migrated", run, 3600));
     }
-}
-
-/// One host migrates for all: the first that serves the app.
-fn migrates_here(view: &HostView) -> bool {
-    let first = view.topology.hosts().find(HostView::runs_app);
-    first.is_some_and(|first| first.host.name == view.host.name)
-}
-
-/// Keeps this release, the current one and the newest of the others.
-fn prune(path: &str, id: &str) -> String {
-    format!(
-        "now=$(readlink -- {path}/current || :)\n\
-         kept=0\n\
-         for old in $(ls -1t -- {path}/releases); do\n\
-         \x20   case $old in {id} | \"${{now##*/}}\") continue ;; esac\n\
-         \x20   kept=$((kept + 1))\n\
-         \x20   [ \"$kept\" -le 1 ] || rm -rf -- {path}/releases/\"$old\"\n\
-         done",
-        path = sh(path),
-    )
 }
 
 fn run(scope: &mut Scope, wsgi: &Wsgi, mut watches: Vec<String>) -> Result<()> {

@@ -3,6 +3,7 @@
 //! A [`Connection`] is what a backend provides (native russh, the system's ssh, this machine, a fake): it opens byte
 //! [`Pipe`]s to a shell command. [`wire`] speaks hactl's framing over such a pipe and is the same for all of them.
 
+mod answer;
 pub mod auto;
 mod gate;
 pub mod known_hosts;

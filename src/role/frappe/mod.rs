@@ -23,7 +23,6 @@ use crate::error::Result;
 use crate::inventory::{App, Frappe};
 use crate::quote::sh;
 use crate::resource::{Command, File, Guard};
-use crate::topology::HostView;
 
 /// The role.
 pub const ROLE: Role = Role {
@@ -129,10 +128,4 @@ fn gunicorn_config(frappe: &Frappe) -> String {
 /// Where the script that makes sites is on the host.
 fn site_script(frappe: &Frappe) -> String {
     format!("{}/site.py", frappe.path)
-}
-
-/// Whether this host makes and migrates the sites, for all: the first that runs the app.
-fn leads(view: &HostView) -> bool {
-    let first = view.topology.hosts().find(HostView::runs_app);
-    first.is_some_and(|first| first.host.name == view.host.name)
 }

@@ -205,17 +205,12 @@ fn assets(frappe: &Frappe, id: &str) -> String {
 /// Keeps this release, the current one and the newest of the others, and the tools that they name.
 fn prune(path: &str, id: &str) -> String {
     format!(
-        "now=$(readlink -- {path}/current || :)\n\
-         kept=0\n\
-         for old in $(ls -1t -- {path}/releases); do\n\
-         \x20   case $old in {id} | \"${{now##*/}}\") continue ;; esac\n\
-         \x20   kept=$((kept + 1))\n\
-         \x20   [ \"$kept\" -le 1 ] || rm -rf -- {path}/releases/\"$old\"\n\
-         done\n\
+        "{releases}\n\
          used=$(readlink -- {path}/releases/*/tools || :)\n\
          for old in $(ls -1 -- {path}/tools); do\n\
          \x20   case $used in *\"/$old\"*) ;; *) rm -rf -- {path}/tools/\"$old\" ;; esac\n\
          done",
+        releases = app::prune_releases(path, id),
         path = sh(path),
     )
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::app;
 use super::release::{self, QUIETLY};
-use super::{Scope, config, leads, site_script};
+use super::{Scope, config, site_script};
 use crate::error::Result;
 use crate::inventory::{Frappe, HostRole, Site};
 use crate::quote::{sh, sql, sql_name};
@@ -20,7 +20,7 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, site: &Site) -> Result
     scope.directory(&folder(frappe, site), user, user, 0o755);
     let config = config::site(scope, frappe, site)?;
     scope.add(config.clone());
-    if leads(&scope.view) {
+    if app::leads(&scope.view) {
         let input = input(scope, site, &config)?;
         scope.add(create(scope, frappe, site, input));
         scope.add(migrate(scope, frappe, site));
