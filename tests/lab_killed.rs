@@ -1,7 +1,7 @@
 //! kill -9 of hactl, a cut link and a power cut at random moments of a first apply: the next plain apply ends converged, the
 //! one after finds nothing to do, and the app serves. Real hosts.
 //!
-//! `HACTL_MOMENTS` says how many moments of each kind are tried (3).
+//! `HACTL_MOMENTS` says how many moments of each kind are tried (10 of kill -9, which take seconds, 3 of the others).
 
 mod common;
 
@@ -24,9 +24,10 @@ enum Fault {
     Power,
 }
 
-fn moments() -> usize {
+fn moments(fault: Fault) -> usize {
     match std::env::var("HACTL_MOMENTS") {
         Ok(number) => number.parse().expect("HACTL_MOMENTS is a number"),
+        Err(_) if fault == Fault::Killed => 10,
         Err(_) => 3,
     }
 }
@@ -93,7 +94,7 @@ fn survives(stack: &Stack, fault: Fault, step: usize, delay: Duration) {
 }
 
 fn at_random_moments(subnet: u8, fault: Fault) {
-    for _ in 0..moments() {
+    for _ in 0..moments(fault) {
         let stack = Stack::with(Options::warm(subnet));
         let (step, delay) = {
             let mut random = rand::rng();
