@@ -348,6 +348,32 @@ async fn what_a_cut_off_run_still_does_is_waited_for() {
     assert!(!next.ask(&Ask::default()).await.unwrap().facts.busy);
 }
 
+/// The lock is taken at whichever try it becomes free.
+#[tokio::test]
+async fn the_lock_may_become_free_at_any_try() {
+    let real = std::fs::read("/usr/bin/flock").unwrap();
+    for busy in 0..6 {
+        let sandbox = Sandbox::new();
+        let etc = sandbox.etc();
+        let flock = etc.join("flock");
+        std::fs::write(&flock, &real).unwrap();
+        std::fs::set_permissions(&flock, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let tries = etc.join("tries");
+        std::fs::write(&tries, "").unwrap();
+        sandbox.replace(
+            "flock",
+            &format!(
+                "#!/bin/sh\n[ \"$(wc -c <{tries})\" -ge {busy} ] || {{ printf x >>{tries}; exit 1; }}\nexec {flock} \"$@\"\n",
+                tries = tries.display(),
+                flock = flock.display(),
+            ),
+        );
+        let verdict = link(&sandbox).await.settle(&mut |_| {}).await.unwrap();
+        assert_eq!(verdict, Verdict::Done, "after {busy} tries");
+        assert_eq!(std::fs::read_to_string(&tries).unwrap().len(), busy);
+    }
+}
+
 #[tokio::test]
 async fn a_host_that_another_run_changed_is_refused() {
     let sandbox = Sandbox::new();

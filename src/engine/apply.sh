@@ -59,13 +59,15 @@ lock() {
     exec 9>>/run/hactl/lock
     _end=$(($(uptime) + $1)) _said=
     # Probes try the lock for a moment; they are no holders.
-    until flock -w 0.5 9; do
+    while ! flock -w 0.5 9; do
         ! attended || { locked; return; }
         [ "$(uptime)" -lt "$_end" ] || { locked; return; }
         # The last line end is held back on the way, since it may begin a mark: hence two.
         [ -n "$_said" ] || { mark waits; printf '%s\n\n' "for the last step of a run that was cut off"; _said=1; }
-        flock -w 2 9 && break
+        ! flock -w 2 9 || break
     done
+    # A loop's own status is that of its last try.
+    return 0
 }
 
 # settle WAIT: waits for what a run that was cut off still does, and leaves the lock alone.

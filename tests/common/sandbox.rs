@@ -20,7 +20,7 @@ impl Sandbox {
     /// A new, empty host. Fails the test when namespaces cannot be made here (they need root).
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        for name in ["run", "lib", "etc"] {
+        for name in ["run", "lib", "etc", "bin"] {
             std::fs::create_dir(folder.path().join(name)).expect("a folder");
         }
         // Mount points that a machine may not have yet.
@@ -35,6 +35,14 @@ impl Sandbox {
     /// A folder of the test that the host's scripts see under the same name.
     pub fn etc(&self) -> PathBuf {
         self.folder.path().join("etc")
+    }
+
+    /// A program of this machine, named by its path below `/usr/bin`, is another one on the host.
+    pub fn replace(&self, name: &str, script: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.folder.path().join("bin").join(name);
+        std::fs::write(&path, script).expect("a script");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("an executable");
     }
 
     /// Where the host sees `/var/lib/hactl`.
@@ -53,7 +61,8 @@ impl Connection for Sandbox {
     async fn open(&self, command: &str) -> Result<Pipe, TransportError> {
         let root = self.folder.path().display();
         let inside = format!(
-            "mount --bind {root}/run /run/hactl && mount --bind {root}/lib /var/lib/hactl && exec sh -c {}",
+            "mount --bind {root}/run /run/hactl && mount --bind {root}/lib /var/lib/hactl && \
+             for p in {root}/bin/*; do [ ! -e \"$p\" ] || mount --bind \"$p\" \"/usr/bin/${{p##*/}}\"; done && exec sh -c {}",
             sh(command)
         );
         Local.open(&format!("exec unshare --mount sh -c {}", sh(&inside))).await
