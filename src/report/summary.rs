@@ -11,8 +11,10 @@ use crate::quote::terminal;
 /// A line per host, and one for all when there are several.
 pub fn text(summary: &Summary, paint: Paint) -> String {
     let mut out = String::new();
+    let several = summary.hosts.len() > 1;
     for host in &summary.hosts {
-        let line = host_line(host);
+        // A host's own time begins with its first step; where it is the only one, the whole run is of interest.
+        let line = host_line(host, if several { host.ms } else { summary.ms });
         let painted = match (host.outcome.as_str(), host.changed) {
             ("ok", 0) => paint.good(&line),
             ("ok", _) => paint.warn(&line),
@@ -20,22 +22,28 @@ pub fn text(summary: &Summary, paint: Paint) -> String {
         };
         let _ = writeln!(out, "{painted}");
     }
-    if summary.hosts.len() > 1 {
+    if several {
         let counts = counts(summary.changed, summary.unchanged, summary.failed, summary.skipped);
         let hosts = summary.hosts.len();
-        let line = format!("{hosts} hosts: {counts}, {}", duration(summary.ms));
+        let slowest = summary
+            .hosts
+            .iter()
+            .filter(|host| host.changed > 0)
+            .max_by_key(|host| host.ms);
+        let slowest = slowest.map_or_else(String::new, |host| format!(", slowest {}", terminal(&host.host)));
+        let line = format!("{hosts} hosts: {counts}, {}{slowest}", duration(summary.ms));
         let _ = writeln!(out, "{}", paint.bold(&line));
     }
     out
 }
 
 /// `srv1: 74 changed, 0 unchanged, 41 s`.
-fn host_line(host: &HostSummary) -> String {
+fn host_line(host: &HostSummary, ms: u64) -> String {
     let name = terminal(&host.host);
     let counts = counts(host.changed, host.unchanged, host.failed, host.skipped);
     match host.outcome.as_str() {
-        "ok" => format!("{name}: {counts}, {}", duration(host.ms)),
-        outcome => format!("{name} {}: {counts}, {}", terminal(outcome), duration(host.ms)),
+        "ok" => format!("{name}: {counts}, {}", duration(ms)),
+        outcome => format!("{name} {}: {counts}, {}", terminal(outcome), duration(ms)),
     }
 }
 
