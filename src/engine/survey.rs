@@ -13,8 +13,9 @@ use crate::inventory::Host;
 use crate::plan::{self, Desired, HostPlan, Plan};
 use crate::quote::terminal;
 use crate::resource::{Ask, Facts, Observed, System};
-use crate::role;
+use crate::role::{self, live};
 use crate::secret::{Secret, SecretStore};
+use crate::topology::{HostView, Topology};
 use crate::transport::{Stage, TransportError};
 
 /// What hosts answered, with their connections still open.
@@ -73,6 +74,15 @@ impl HostFailure {
         }
     }
 
+    fn refused(refusal: &live::Refusal) -> Self {
+        HostFailure {
+            host: refusal.host.clone(),
+            kind: Kind::Refused,
+            message: refusal.message.clone(),
+            hint: Some(refusal.hint.clone()),
+        }
+    }
+
     fn plain(host: &str, error: crate::error::Error) -> Self {
         let hint = (!error.hints.is_empty()).then(|| error.hints.join("\n"));
         HostFailure {
@@ -84,42 +94,78 @@ impl HostFailure {
     }
 }
 
+/// A host that was asked what it has.
+struct Asked<'a> {
+    host: &'a Host,
+    link: Box<dyn Link>,
+    seen: Observed,
+    ask: Ask,
+    since: Instant,
+    /// Whether it takes part, or was only asked for the sake of others.
+    planned: bool,
+}
+
 impl Engine {
-    /// Surveys the named hosts (all when empty) side by side.
+    /// Surveys the named hosts (all when empty) side by side: what each has, who leads, then what each should have.
     pub async fn survey(&self, names: &[String]) -> Survey {
-        let topology = crate::topology::Topology::of(&self.inventory);
-        let views = topology
-            .hosts()
-            .filter(|view| names.is_empty() || names.contains(&view.host.name));
-        let views: Vec<_> = views.collect();
-        let all = views.len() == topology.hosts().count();
-        let answers = join_all(views.iter().map(|view| self.look(view.host, all))).await;
+        let topology = Topology::of(&self.inventory);
+        let hosts = topology.hosts().map(|view| view.host);
+        let wanted: Vec<_> = hosts.filter(|host| names.is_empty() || names.contains(&host.name)).collect();
+        let all = wanted.len() == self.inventory.hosts.len();
+        let others = live::also_needed(topology, &wanted);
+        let looks = wanted.iter().map(|host| self.look(host, all, true));
+        let looks = looks.chain(others.iter().map(|host| self.look(host, all, false)));
         let mut survey = Survey {
             plan: self.empty_plan(),
             hosts: Vec::new(),
             failures: Vec::new(),
         };
-        for answer in answers {
+        let mut asked = Vec::new();
+        for answer in join_all(looks).await {
+            match answer {
+                Ok(host) => asked.push(host),
+                Err(failure) if wanted.iter().any(|host| host.name == failure.host) => self.note(&mut survey, failure),
+                // What it would have said is missed by the judgement, if anybody needs it.
+                Err(_) => {}
+            }
+        }
+        let answers = asked.iter().map(|asked| (asked.host.name.as_str(), &asked.seen)).collect();
+        let judgement = live::judge(topology, &answers);
+        let living = Topology::living(&self.inventory, &judgement.live);
+        let mut plans = Vec::new();
+        for asked in asked {
+            match judgement.refused.iter().find(|refusal| refusal.host == asked.host.name) {
+                _ if !asked.planned => asked.link.close().await,
+                Some(refusal) => {
+                    self.note(&mut survey, HostFailure::refused(refusal));
+                    asked.link.close().await;
+                }
+                None => plans.push(self.plan(living, asked, all)),
+            }
+        }
+        for answer in join_all(plans).await {
             match answer {
                 Ok((surveyed, plan)) => {
                     survey.plan.hosts.push(plan);
                     survey.hosts.push(surveyed);
                 }
-                Err(failure) => {
-                    self.events.send(Event::HostFailed {
-                        host: failure.host.clone(),
-                        kind: failure.kind.word().into(),
-                        message: failure.message.clone(),
-                        hint: failure.hint.clone(),
-                    });
-                    survey.failures.push(failure);
-                }
+                Err(failure) => self.note(&mut survey, failure),
             }
         }
         self.events.send(Event::Planned {
             plan: survey.plan.clone(),
         });
         survey
+    }
+
+    fn note(&self, survey: &mut Survey, failure: HostFailure) {
+        self.events.send(Event::HostFailed {
+            host: failure.host.clone(),
+            kind: failure.kind.word().into(),
+            message: failure.message.clone(),
+            hint: failure.hint.clone(),
+        });
+        survey.failures.push(failure);
     }
 
     fn empty_plan(&self) -> Plan {
@@ -132,33 +178,71 @@ impl Engine {
     }
 
     /// `all`: no host is left out, so that what others might still use can be taken away.
-    async fn look(&self, host: &Host, all: bool) -> Result<(Surveyed, HostPlan), HostFailure> {
+    async fn look<'a>(&self, host: &'a Host, all: bool, planned: bool) -> Result<Asked<'a>, HostFailure> {
         let failed = |error: TransportError| HostFailure::transport(&host.name, &error);
         let started = Instant::now();
+        let topology = Topology::of(&self.inventory);
         // What to ask hardly depends on the host's facts, so it is worked out while the connection is being made.
-        let connecting = self.links.link(host);
-        let (assumed, link) = futures::join!(async { self.desired(host, &Facts::assumed(), all) }, connecting);
-        let (assumed, _) = assumed?;
+        let assumed = async {
+            let mut ask = Ask::default();
+            for live in live::possible(topology, host).iter().filter(|_| planned) {
+                let topology = Topology::living(&self.inventory, live);
+                let (desired, _) = self.desired(topology, host, &Facts::assumed(), all)?;
+                ask.extend(&plan::questions(&desired));
+            }
+            Ok(ask)
+        };
+        let (ask, link) = futures::join!(assumed, self.links.link(host));
+        let mut ask = ask?;
         let mut link = link.map_err(failed)?;
         self.events.send(Event::HostConnected {
             host: host.name.clone(),
             backend: link.backend().into(),
             ms: millis(started),
         });
-        let asked = Instant::now();
-        let mut ask = plan::questions(&assumed);
-        ask.extend(&self.also_ask(host));
-        let mut seen = link.ask(&ask).await.map_err(failed)?;
-        supported(host, &seen.facts)?;
-        if self.settles && seen.facts.busy {
-            self.settle(host, link.as_mut()).await?;
-            seen = link.ask(&ask).await.map_err(failed)?;
+        let since = Instant::now();
+        ask.extend(&live::questions(&HostView { topology, host }));
+        if planned {
+            ask.extend(&self.also_ask(host));
         }
-        let (desired, secrets) = self.desired(host, &seen.facts, all)?;
-        // Facts can add questions (another package name on another release), and a diff needs what is there now.
+        let mut seen = link.ask(&ask).await.map_err(failed)?;
+        if planned {
+            supported(host, &seen.facts)?;
+            if self.settles && seen.facts.busy {
+                self.settle(host, link.as_mut()).await?;
+                seen = link.ask(&ask).await.map_err(failed)?;
+            }
+        }
+        Ok(Asked {
+            host,
+            link,
+            seen,
+            ask,
+            since,
+            planned,
+        })
+    }
+
+    async fn plan(
+        &self,
+        topology: Topology<'_>,
+        asked: Asked<'_>,
+        all: bool,
+    ) -> Result<(Surveyed, HostPlan), HostFailure> {
+        let Asked {
+            host,
+            mut link,
+            mut seen,
+            ask,
+            since,
+            ..
+        } = asked;
+        let failed = |error: TransportError| HostFailure::transport(&host.name, &error);
+        let (desired, secrets) = self.desired(topology, host, &seen.facts, all)?;
+        // Facts can add questions (another package name on another release, another role), and a diff needs what is there
+        // now.
         let mut more = plan::questions(&desired);
-        let covered = more.is_covered_by(&ask);
-        if covered {
+        if more.is_covered_by(&ask) {
             more = Ask::default();
         }
         more.extend(&plan::wants_contents(&desired, &seen));
@@ -171,18 +255,16 @@ impl Engine {
             host: host.name.clone(),
             resources: plan.resources,
             changes: plan.changes(),
-            ms: millis(asked),
+            ms: millis(since),
         });
-        Ok((
-            Surveyed {
-                name: host.name.clone(),
-                seen,
-                desired,
-                secrets,
-                link,
-            },
-            plan,
-        ))
+        let surveyed = Surveyed {
+            name: host.name.clone(),
+            seen,
+            desired,
+            secrets,
+            link,
+        };
+        Ok((surveyed, plan))
     }
 
     /// A plan for a host that something is still changing would be a plan for another host.
@@ -229,9 +311,14 @@ impl Engine {
     }
 
     /// What the host should have, and the secrets in it.
-    fn desired(&self, host: &Host, facts: &Facts, all: bool) -> Result<(Desired, Vec<Secret>), HostFailure> {
-        let topology = crate::topology::Topology::of(&self.inventory);
-        let view = crate::topology::HostView { topology, host };
+    fn desired(
+        &self,
+        topology: Topology,
+        host: &Host,
+        facts: &Facts,
+        all: bool,
+    ) -> Result<(Desired, Vec<Secret>), HostFailure> {
+        let view = HostView { topology, host };
         let secrets = Noted {
             store: self.secrets.as_ref(),
             given: Mutex::default(),

@@ -9,6 +9,7 @@ mod command;
 mod database;
 mod facts;
 pub(crate) mod file;
+pub mod gtid;
 mod json;
 pub mod observed;
 mod package;
@@ -16,6 +17,8 @@ mod path;
 pub mod probe;
 mod program;
 pub mod redis;
+pub mod replica;
+pub mod replication;
 pub mod script;
 mod service;
 mod sysctl;
@@ -36,6 +39,7 @@ pub use package::Package;
 pub use path::{Absent, Directory, Link};
 pub use program::{Program, Reloads};
 pub use redis::{RedisOldPasswords, RedisPassword};
+pub use replica::{Replica, SemiSync, Writer};
 pub use script::Script;
 pub use service::{OnChange, Service, Stopped};
 pub use sysctl::Sysctl;
@@ -77,10 +81,13 @@ pub enum Spec {
     Program(Program),
     RedisOldPasswords(RedisOldPasswords),
     RedisPassword(RedisPassword),
+    Replica(Replica),
+    SemiSync(SemiSync),
     Service(Service),
     Stopped(Stopped),
     Sysctl(Sysctl),
     User(User),
+    Writer(Writer),
 }
 
 /// What a kind must be able to say.
@@ -141,10 +148,13 @@ impl Spec {
             Spec::Program(k) => k,
             Spec::RedisOldPasswords(k) => k,
             Spec::RedisPassword(k) => k,
+            Spec::Replica(k) => k,
+            Spec::SemiSync(k) => k,
             Spec::Service(k) => k,
             Spec::Stopped(k) => k,
             Spec::Sysctl(k) => k,
             Spec::User(k) => k,
+            Spec::Writer(k) => k,
         }
     }
 }
@@ -174,10 +184,13 @@ into_spec!(
     Program,
     RedisOldPasswords,
     RedisPassword,
+    Replica,
+    SemiSync,
     Service,
     Stopped,
     Sysctl,
-    User
+    User,
+    Writer
 );
 
 /// The shell of several changes that converge together.

@@ -29,6 +29,8 @@ pub struct Service {
     pub health: String,
     /// How long it may take to become healthy.
     pub patience: Duration,
+    /// Keys of answers (of tests and SQL) that are good for one start of the unit only: what was set at run time.
+    pub forgets: Vec<String>,
 }
 
 /// What stands for a watched path: the hash of a file, the target of a link, nothing when absent, `?` when a step of the
@@ -115,6 +117,16 @@ impl Kind for Service {
     }
 
     fn project(&self, seen: &mut Observed) {
+        if let Some(change) = self.compare(seen)
+            && matches!(change.action, Action::Start | Action::Restart)
+        {
+            for key in &self.forgets {
+                seen.tests.remove(key);
+                if let Ok(answers) = &mut seen.sql {
+                    answers.remove(key);
+                }
+            }
+        }
         let files = digests(seen, &self.watches);
         let unit = seen.units.entry(self.unit.clone()).or_insert_with(|| UnitState {
             active: String::new(),

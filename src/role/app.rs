@@ -106,14 +106,6 @@ impl Endpoint {
     }
 }
 
-/// The MariaDB primary at birth.
-pub fn primary(topology: Topology<'_>) -> Option<&Host> {
-    let mut hosts = topology.with_role(HostRole::Db);
-    hosts
-        .find(|host| host.primary)
-        .or(topology.with_role(HostRole::Db).next())
-}
-
 fn near(view: &HostView, target: Option<&Host>) -> IpAddr {
     match target {
         Some(host) if host.name != view.host.name => host.address,
@@ -124,7 +116,7 @@ fn near(view: &HostView, target: Option<&Host>) -> IpAddr {
 /// Where this host's application writes: the primary.
 pub fn database(view: &HostView) -> Endpoint {
     Endpoint {
-        host: near(view, primary(view.topology)),
+        host: near(view, view.topology.writer()),
         port: view.topology.inventory.mariadb.port,
     }
 }

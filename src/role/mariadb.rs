@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Role, Scope, app};
+use super::{Role, Scope, app, peers};
 use crate::error::{Error, Result};
+use super::stage;
 use crate::inventory::{HostRole, MariaDb};
-use crate::resource::{Database, DatabaseUser, Facts, OnChange, Service, Validator};
+use crate::resource::{
+    Database, DatabaseUser, Facts, File, OnChange, Replica, SemiSync, Service, Validator, Writer, replica, replication,
+};
+use crate::secret::Text;
 use crate::topology::HostView;
 
 /// The role.
@@ -22,9 +26,21 @@ pub const ROLE: Role = Role {
 /// Read after Debian's `50-server.cnf`, so that what is set here counts.
 const CONFIG: &str = "/etc/mysql/mariadb.conf.d/60-hactl.cnf";
 
+const AUTHORITY: &str = "/etc/mysql/hactl/authority.crt";
+const CERTIFICATE: &str = "/etc/mysql/hactl/server.crt";
+const CERTIFICATE_KEY: &str = "/etc/mysql/hactl/server.key";
+
+/// The account that replicas use.
+const REPLICATION_USER: &str = "hactl_replica";
+
+/// How long a commit waits for a replica before it goes on without: longer than a failover takes, so that an isolated
+/// primary acknowledges nothing in the meantime, and short enough to end (facts/ha.md 1.6).
+const SEMI_SYNC_TIMEOUT_MS: u32 = 60_000;
+
 fn declare(scope: &mut Scope) -> Result<()> {
     let inventory = scope.inventory();
     let knobs = &inventory.mariadb;
+    let replicates = scope.view.topology.replicates();
     scope.packages(&["mariadb-server", "mariadb-client"]);
     // Debian makes it only when its own defaults log to files.
     scope.directory("/var/log/mysql", "mysql", "adm", 0o2750);
@@ -41,7 +57,18 @@ fn declare(scope: &mut Scope) -> Result<()> {
         "log_file_mb": (pool / 4).clamp(96, 1024),
         "server_id": server_id(scope.view.host.address),
         "settings": settings(knobs)?,
+        "replication": replicates.then(|| json!({
+            "report_host": scope.view.host.address,
+            "semi_sync": knobs.semi_sync,
+            "semi_sync_timeout_ms": SEMI_SYNC_TIMEOUT_MS,
+            "authority": AUTHORITY, "certificate": CERTIFICATE, "key": CERTIFICATE_KEY,
+        })),
     });
+    let mut watches = vec![CONFIG.to_owned()];
+    if replicates {
+        scope.packages(&["mariadb-backup"]);
+        watches.extend(certificates(scope)?);
+    }
     let mut file = scope.file(CONFIG, "mariadb/server.cnf", &context)?;
     file.validator = Some(Validator {
         name: "mariadbd".into(),
@@ -51,21 +78,79 @@ fn declare(scope: &mut Scope) -> Result<()> {
     scope.add(file);
     scope.add(Service {
         unit: "mariadb.service".into(),
-        watches: vec![CONFIG.into()],
+        watches,
         on_change: OnChange::Restart,
         health: "mariadb --no-defaults --connect-timeout=5 -e 'SELECT 1' >/dev/null".into(),
         // A recovery after a power cut reads the whole redo log.
         patience: Duration::from_secs(120),
+        forgets: vec![replica::WRITER_KEY.into(), replication::KEY.into()],
     });
     if has_accounts(&scope.view) {
+        if replicates {
+            scope.add(Writer);
+        }
         accounts(scope)?;
     }
+    if replicates {
+        replication(scope)?;
+    }
+    Ok(())
+}
+
+/// The server's certificate under the cluster's authority: what it shows to replicas.
+fn certificates(scope: &mut Scope) -> Result<Vec<String>> {
+    let identity = peers::identity(scope)?;
+    let host = scope.view.host;
+    let own = identity.host(&host.name, host.address)?;
+    scope.directory("/etc/mysql/hactl", "root", "mysql", 0o750);
+    for (path, text, mode) in [
+        (AUTHORITY, Text::from(identity.authority()?), 0o644),
+        (CERTIFICATE, Text::from(own.public), 0o644),
+        (CERTIFICATE_KEY, Text::from(own.private), 0o640),
+    ] {
+        scope.add(File::new(path, text).owned("root", "mysql", mode));
+    }
+    Ok([AUTHORITY, CERTIFICATE, CERTIFICATE_KEY].map(str::to_owned).to_vec())
+}
+
+/// The writer lets replicas in and waits for one of them; the others follow it.
+fn replication(scope: &mut Scope) -> Result<()> {
+    let topology = scope.view.topology;
+    let password = scope.secret("mariadb/replication")?;
+    let Some(writer) = topology.writer() else {
+        return Ok(());
+    };
+    if writer.name == scope.view.host.name {
+        for host in topology.with_role(HostRole::Db) {
+            scope.add(DatabaseUser {
+                name: REPLICATION_USER.into(),
+                host: host.address.to_string(),
+                password: password.clone(),
+                grants: vec!["REPLICATION SLAVE ON *.*".into()],
+            });
+        }
+        scope.barrier(stage::PROTECTED);
+        scope.add(SemiSync {
+            on: scope.inventory().mariadb.semi_sync,
+        });
+        return Ok(());
+    }
+    scope.barrier(stage::FOLLOWS);
+    scope.add(Replica {
+        primary: writer.name.clone(),
+        address: writer.address,
+        port: scope.inventory().mariadb.port,
+        user: REPLICATION_USER.into(),
+        password,
+        authority: Some(AUTHORITY.into()),
+        reach: peers::reach(writer),
+    });
     Ok(())
 }
 
 /// Accounts are made where they can be written; replicas get them from there.
 pub(super) fn has_accounts(view: &HostView) -> bool {
-    app::primary(view.topology).is_some_and(|primary| primary.name == view.host.name)
+    view.topology.writer().is_some_and(|writer| writer.name == view.host.name)
 }
 
 fn accounts(scope: &mut Scope) -> Result<()> {
@@ -105,7 +190,7 @@ fn buffer_pool_mb(facts: &Facts, alone: bool) -> u64 {
 }
 
 /// Unique in a cluster and the same for ever: the address.
-fn server_id(address: IpAddr) -> u32 {
+pub(super) fn server_id(address: IpAddr) -> u32 {
     match address {
         IpAddr::V4(address) => u32::from(address).max(1),
         // The interface identifier's end; hosts of one network differ there.

@@ -7,12 +7,15 @@ mod base;
 mod builtin;
 mod frappe;
 pub mod health;
+pub mod live;
 mod mariadb;
 pub mod nginx;
 pub mod overrides;
 pub mod passwords;
+mod peers;
 mod redis;
 mod scope;
+mod stage;
 mod supervisor;
 pub mod templates;
 #[cfg(test)]
@@ -49,6 +52,7 @@ pub struct Role {
 /// All roles, in the order they converge.
 pub const ROLES: &[Role] = &[
     base::ROLE,
+    peers::ROLE,
     mariadb::ROLE,
     redis::ROLE,
     supervisor::ROLE,
@@ -67,7 +71,7 @@ pub const ROLES: &[Role] = &[
 /// # Errors
 /// A template that does not render, a secret that is missing, a role of the user that cannot be placed.
 pub fn desired(view: HostView, facts: &Facts, templates: &Templates, secrets: &dyn SecretStore) -> Result<Desired> {
-    let mut resources = Vec::new();
+    let mut resources: Vec<crate::resource::Resource> = Vec::new();
     let inventory = view.topology.inventory;
     for entry in user::order(inventory)? {
         let scope = |name| Scope::new(name, view, facts, templates, secrets);
@@ -79,6 +83,8 @@ pub fn desired(view: HostView, facts: &Facts, templates: &Templates, secrets: &d
             }
             Entry::User(role) if role.hosts.contains(&view.host.name) => {
                 let mut scope = scope(user::interned(&role.name));
+                // It comes after what was declared before it, on every host.
+                scope.barrier(resources.iter().map(|resource| resource.stage).max().unwrap_or(0));
                 user::declare(&mut scope, role)?;
                 resources.extend(scope.into_resources());
             }
@@ -88,9 +94,14 @@ pub fn desired(view: HostView, facts: &Facts, templates: &Templates, secrets: &d
     let (packages, others): (Vec<_>, Vec<_>) = resources
         .into_iter()
         .partition(|resource| matches!(resource.spec, Spec::Package(_)));
+    // Whoever wants a package, nobody has to wait for another host to get it.
+    let packages = packages.into_iter().map(|package| crate::resource::Resource {
+        stage: stage::STORES,
+        ..package
+    });
     let mut ordered: Vec<crate::resource::Resource> = Vec::with_capacity(packages.len() + others.len());
     let mut seen: BTreeMap<String, &'static str> = BTreeMap::new();
-    for resource in packages.into_iter().chain(others) {
+    for resource in packages.chain(others) {
         // Two roles may want the same package or folder; the first declaration counts.
         match seen.entry(resource.spec.kind().id()) {
             MapEntry::Occupied(first) => user::collision(inventory, first.get(), &resource)?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Role, Scope};
+use super::{Role, Scope, stage};
 use crate::error::Result;
 use crate::inventory::secrets::pem;
 use crate::inventory::{App, Site, Tls};
@@ -41,6 +41,7 @@ fn certificate_name(site: &Site) -> Option<String> {
 }
 
 fn declare(scope: &mut Scope) -> Result<()> {
+    scope.barrier(stage::APPLICATION);
     scope.packages(&["nginx"]);
     scope.directory(&format!("{ROOT}/tls"), "root", "root", 0o755);
     scope.directory(&format!("{ROOT}/hactl"), "root", "root", 0o755);
@@ -59,6 +60,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
         on_change: OnChange::Reload,
         health: health(),
         patience: Duration::from_secs(15),
+        forgets: Vec::new(),
     });
     Ok(())
 }

@@ -3,7 +3,7 @@
 //!
 //! A role of its own, and the last: it must not run before every host has its new passwords.
 
-use super::{Role, Scope, mariadb, redis};
+use super::{Role, Scope, mariadb, redis, stage};
 use crate::error::Result;
 use crate::inventory::HostRole;
 use crate::resource::{DatabaseOldPasswords, RedisOldPasswords};
@@ -15,13 +15,8 @@ pub const ROLE: Role = Role {
     declare,
 };
 
-/// Behind everything of all hosts.
-const LAST: u8 = u8::MAX;
-
 fn declare(scope: &mut Scope) -> Result<()> {
-    if !scope.view.topology.is_single() {
-        scope.barrier(LAST);
-    }
+    scope.barrier(stage::LAST);
     if scope.view.has(HostRole::Db) && mariadb::has_accounts(&scope.view) {
         for user in mariadb::users(scope)? {
             scope.add(DatabaseOldPasswords { user });

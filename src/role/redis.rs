@@ -131,6 +131,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
             on_change: OnChange::Restart,
             health: instance.ping(),
             patience: PATIENCE,
+            forgets: Vec::new(),
         });
     }
     Ok(())

@@ -50,9 +50,11 @@ impl<'a> Scope<'a> {
         self.view.topology.inventory
     }
 
-    /// What follows waits for all hosts to finish what came before (see [`Resource::stage`]).
+    /// What follows waits for all hosts to finish what came before (see [`super::stage`]). One server waits for nobody.
     pub fn barrier(&mut self, stage: u8) {
-        self.stage = stage;
+        if !self.view.topology.is_single() {
+            self.stage = stage;
+        }
     }
 
     /// Declares a resource; they converge in the order of declaration.

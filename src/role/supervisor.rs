@@ -29,6 +29,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
         on_change: OnChange::Restart,
         health: "supervisorctl pid >/dev/null".into(),
         patience: Duration::from_secs(30),
+        forgets: Vec::new(),
     });
     Ok(())
 }

@@ -266,6 +266,7 @@ fn service(scope: &Scope, role: &UserRole, service: &RoleService, context: &Valu
         },
         health,
         patience: service.patience,
+        forgets: Vec::new(),
     })
 }
 

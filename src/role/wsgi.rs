@@ -9,7 +9,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::app::{self, Supervised};
-use super::{Role, Scope};
+use super::{Role, Scope, stage};
 use crate::error::Result;
 use crate::inventory::{App, HostRole, Wsgi};
 use crate::quote::sh;
@@ -39,6 +39,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
     let App::Wsgi(wsgi) = &scope.inventory().app else {
         return Ok(());
     };
+    scope.barrier(stage::APPLICATION);
     let process = &wsgi.process;
     for name in app::python_packages(process).iter().chain(&process.packages) {
         scope.packages(&[name]);

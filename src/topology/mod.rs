@@ -1,12 +1,20 @@
 //! `Inventory` → who is what for whom.
 
+mod live;
+
+pub use live::Live;
+
 use crate::inventory::{Host, HostRole, Inventory};
+
+static NOBODY_ASKED: Live = Live::UNKNOWN;
 
 /// The inventory seen as a cluster.
 #[derive(Debug, Clone, Copy)]
 pub struct Topology<'a> {
     /// What it was derived from.
     pub inventory: &'a Inventory,
+    /// What the hosts said about who leads; [`Live::UNKNOWN`] before they were asked.
+    pub live: &'a Live,
 }
 
 /// One host in its place in the cluster.
@@ -19,9 +27,31 @@ pub struct HostView<'a> {
 }
 
 impl<'a> Topology<'a> {
-    /// Derives the topology.
+    /// The topology as the inventory alone tells it.
     pub fn of(inventory: &'a Inventory) -> Self {
-        Topology { inventory }
+        Topology {
+            inventory,
+            live: &NOBODY_ASKED,
+        }
+    }
+
+    /// The topology as the hosts live it.
+    pub fn living(inventory: &'a Inventory, live: &'a Live) -> Self {
+        Topology { inventory, live }
+    }
+
+    /// Who takes MariaDB's writes: whoever does so now, else the inventory's primary at birth.
+    pub fn writer(self) -> Option<&'a Host> {
+        let living = self.live.writer.as_ref();
+        living
+            .and_then(|name| self.inventory.hosts.get(name))
+            .or_else(|| self.with_role(HostRole::Db).find(|host| host.primary))
+            .or_else(|| self.with_role(HostRole::Db).next())
+    }
+
+    /// Whether databases replicate.
+    pub fn replicates(self) -> bool {
+        self.with_role(HostRole::Db).nth(1).is_some()
     }
 
     /// All hosts in inventory order.

@@ -18,7 +18,7 @@ mod site;
 use serde_json::json;
 
 use super::app::{self, WEB_GROUP};
-use super::{Role, Scope};
+use super::{Role, Scope, stage};
 use crate::error::Result;
 use crate::inventory::{App, Frappe};
 use crate::quote::sh;
@@ -47,6 +47,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
     let App::Frappe(frappe) = &scope.inventory().app else {
         return Ok(());
     };
+    scope.barrier(stage::APPLICATION);
     for name in app::python_packages(&frappe.process)
         .iter()
         .chain(&frappe.process.packages)

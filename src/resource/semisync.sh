@@ -1,0 +1,28 @@
+# Switched on, then tried with a write: it is in force only after a replica acknowledged one (facts/ha.md 1.6).
+in_force() {
+    _state=$(mariadb --no-defaults -N -e "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME='RPL_SEMI_SYNC_MASTER_STATUS'")
+    [ "$_state" = ON ]
+}
+clients() {
+    mariadb --no-defaults -N -e "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME='RPL_SEMI_SYNC_MASTER_CLIENTS'"
+}
+mariadb --no-defaults -e 'SET GLOBAL rpl_semi_sync_master_enabled=ON' || fail 'MariaDB refused'
+# A write before a replica takes part would wait for the whole timeout.
+_end=$(($(date +%s) + 30))
+until [ "$(clients)" -gt 0 ]; do
+    if [ "$(date +%s)" -ge "$_end" ]; then
+        mariadb --no-defaults -e 'SET GLOBAL rpl_semi_sync_master_enabled=OFF'
+        fail 'no replica takes part in semi-synchronous replication; it stays off, so that writes do not wait'
+    fi
+    sleep 0.2
+done
+mariadb --no-defaults <<'SQL' || fail 'the write failed'
+CREATE DATABASE IF NOT EXISTS hactl;
+CREATE TABLE IF NOT EXISTS hactl.canary (id INT PRIMARY KEY, at TIMESTAMP(6) NOT NULL);
+REPLACE INTO hactl.canary VALUES (1, NOW(6));
+SQL
+_end=$(($(date +%s) + 10))
+until in_force; do
+    [ "$(date +%s)" -lt "$_end" ] || fail 'no replica acknowledged the write'
+    sleep 0.2
+done

@@ -1,0 +1,21 @@
+//! Who leads right now, by the hosts' own word. Roles that move at run time are never taken from the inventory once they
+//! have moved: live roles win.
+
+use std::collections::BTreeMap;
+
+/// What the hosts said, as far as one host's configuration depends on another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Live {
+    /// The host that takes MariaDB's writes; `None` where none ever did.
+    pub writer: Option<String>,
+    /// Public ssh host keys by host, as `ssh-ed25519 AAAA...`.
+    pub ssh_keys: BTreeMap<String, String>,
+}
+
+impl Live {
+    /// Nobody was asked.
+    pub const UNKNOWN: Live = Live {
+        writer: None,
+        ssh_keys: BTreeMap::new(),
+    };
+}
