@@ -77,7 +77,14 @@ fn show(context: &Context, inventory: &Inventory, survey: &Survey) -> Summary {
     }
     for failure in &survey.failures {
         rows.push(Row {
-            cells: vec![failure.host.clone(), "connection".into()],
+            cells: vec![
+                failure.host.clone(),
+                match failure.kind {
+                    Kind::Refused => "refused",
+                    _ => "connection",
+                }
+                .into(),
+            ],
             verdict: Verdict::Bad,
             detail: failure.message.lines().next().unwrap_or_default().to_owned(),
         });

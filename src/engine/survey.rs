@@ -110,7 +110,9 @@ impl Engine {
     pub async fn survey(&self, names: &[String]) -> Survey {
         let topology = Topology::of(&self.inventory);
         let hosts = topology.hosts().map(|view| view.host);
-        let wanted: Vec<_> = hosts.filter(|host| names.is_empty() || names.contains(&host.name)).collect();
+        let wanted: Vec<_> = hosts
+            .filter(|host| names.is_empty() || names.contains(&host.name))
+            .collect();
         let all = wanted.len() == self.inventory.hosts.len();
         let others = live::also_needed(topology, &wanted);
         let looks = wanted.iter().map(|host| self.look(host, all, true));
@@ -129,7 +131,10 @@ impl Engine {
                 Err(_) => {}
             }
         }
-        let answers = asked.iter().map(|asked| (asked.host.name.as_str(), &asked.seen)).collect();
+        let answers = asked
+            .iter()
+            .map(|asked| (asked.host.name.as_str(), &asked.seen))
+            .collect();
         let judgement = live::judge(topology, &answers);
         let living = Topology::living(&self.inventory, &judgement.live);
         let mut plans = Vec::new();

@@ -39,7 +39,7 @@ pub use package::Package;
 pub use path::{Absent, Directory, Link};
 pub use program::{Program, Reloads};
 pub use redis::{RedisOldPasswords, RedisPassword};
-pub use replica::{Replica, SemiSync, Writer};
+pub use replica::{DataDirectory, Replica, SemiSync, Writer};
 pub use script::Script;
 pub use service::{OnChange, Service, Stopped};
 pub use sysctl::Sysctl;
@@ -69,6 +69,7 @@ pub enum Spec {
     Absent(Absent),
     Block(Block),
     Command(Command),
+    DataDirectory(DataDirectory),
     Database(Database),
     DatabaseOldPasswords(DatabaseOldPasswords),
     DatabaseUser(DatabaseUser),
@@ -136,6 +137,7 @@ impl Spec {
             Spec::Absent(k) => k,
             Spec::Block(k) => k,
             Spec::Command(k) => k,
+            Spec::DataDirectory(k) => k,
             Spec::Database(k) => k,
             Spec::DatabaseOldPasswords(k) => k,
             Spec::DatabaseUser(k) => k,
@@ -172,6 +174,7 @@ into_spec!(
     Absent,
     Block,
     Command,
+    DataDirectory,
     Database,
     DatabaseOldPasswords,
     DatabaseUser,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::observed::TestState;
+use super::observed::{PathKind, PathState, TestState};
 use super::replication::{KEY, QUESTION, Replication};
 use super::{Action, Ask, Change, Kind, Observed, Script};
 use crate::quote::{sh, sh_words, sql};
@@ -37,7 +37,10 @@ pub struct Replica {
 impl Replica {
     fn link(&self) -> Secret {
         let tls = match &self.authority {
-            Some(path) => format!(", MASTER_SSL=1, MASTER_SSL_CA={}, MASTER_SSL_VERIFY_SERVER_CERT=1", sql(path)),
+            Some(path) => format!(
+                ", MASTER_SSL=1, MASTER_SSL_CA={}, MASTER_SSL_VERIFY_SERVER_CERT=1",
+                sql(path)
+            ),
             None => String::new(),
         };
         // A lost connection is tried again at once and a silent one noticed within seconds (facts/ha.md 1.3).
@@ -80,7 +83,10 @@ impl Kind for Replica {
             return Some(self.seeded());
         }
         if let Some(error) = &said.error {
-            return Some(Change::new(Action::Check, format!("made or mended if needed ({error})")));
+            return Some(Change::new(
+                Action::Check,
+                format!("made or mended if needed ({error})"),
+            ));
         }
         if said.is_virgin() {
             return Some(self.seeded());
@@ -133,6 +139,52 @@ impl Kind for Replica {
     }
 }
 
+/// That a replica which lost its data can start at all: an empty data directory is made, into which the primary's data are
+/// copied later. Never declared for the primary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataDirectory;
+
+/// What a data directory that holds anything has.
+const DATA: &str = "/var/lib/mysql/mysql";
+
+impl Kind for DataDirectory {
+    fn id(&self) -> String {
+        "data directory".into()
+    }
+
+    fn ask(&self, ask: &mut Ask) {
+        ask.path(DATA);
+        ask.packages.insert(SERVER.into());
+    }
+
+    fn compare(&self, seen: &Observed) -> Option<Change> {
+        // The package makes one when it is installed.
+        let gone = seen.packages.contains_key(SERVER) && !seen.fresh.contains(SERVER) && !seen.paths.contains_key(DATA);
+        gone.then(|| Change::new(Action::Create, "/var/lib/mysql is empty: made anew"))
+    }
+
+    fn project(&self, seen: &mut Observed) {
+        if seen.packages.contains_key(SERVER) && !seen.fresh.contains(SERVER) {
+            let folder = PathState {
+                kind: PathKind::Directory,
+                ..PathState::foretold()
+            };
+            seen.paths.entry(DATA.into()).or_insert(folder);
+        }
+    }
+
+    fn converge(&self, _: &Change, _: &Observed) -> Script {
+        // One whose files were taken away under it still runs.
+        Script::new(
+            "[ ! -e /var/lib/mysql/mysql ] || same\n\
+             systemctl stop mariadb.service\n\
+             install -d -o mysql -g mysql -m 755 /var/lib/mysql\n\
+             mariadb-install-db --user=mysql --skip-test-db --auth-root-authentication-method=socket >\"$R/install-db\" 2>&1 || \
+             { tail -n 8 \"$R/install-db\"; fail 'cannot make an empty data directory'; }\n",
+        )
+    }
+}
+
 /// That this server takes the writes. Every server starts closed (`read_only`), so that one that returns from the dead
 /// cannot take any; hactl opens the one that leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,7 +209,10 @@ impl Kind for Writer {
         if seen.sql.as_ref().is_ok_and(open) {
             return None;
         }
-        Some(Change::new(Action::Start, "opened for writes: every start of it is closed"))
+        Some(Change::new(
+            Action::Start,
+            "opened for writes: every start of it is closed",
+        ))
     }
 
     fn project(&self, seen: &mut Observed) {
@@ -271,7 +326,9 @@ mod tests {
                 "is stopped: started",
             ),
             (
-                &format!("{link}Slave_IO_Running=Yes\nSlave_SQL_Running=No\nLast_SQL_Errno=1062\nLast_SQL_Error=Duplicate\n"),
+                &format!(
+                    "{link}Slave_IO_Running=Yes\nSlave_SQL_Running=No\nLast_SQL_Errno=1062\nLast_SQL_Error=Duplicate\n"
+                ),
                 "does not apply: Duplicate; seeded anew if it stays so",
             ),
             (&format!("{link}Slave_IO_Running=Yes\nSlave_SQL_Running=Yes\n"), ""),
@@ -282,7 +339,11 @@ mod tests {
         ];
         for (text, wanted) in cases {
             let change = replica().compare(&seen(text));
-            assert_eq!(change.map(|change| change.summary).unwrap_or_default(), wanted, "{text}");
+            assert_eq!(
+                change.map(|change| change.summary).unwrap_or_default(),
+                wanted,
+                "{text}"
+            );
         }
     }
 

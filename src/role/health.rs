@@ -10,7 +10,7 @@ use super::redis::Instance;
 use super::{nginx, redis};
 use crate::inventory::{App, HostRole, Site};
 use crate::quote::sh;
-use crate::resource::{Ask, Observed};
+use crate::resource::{Ask, Observed, replication};
 use crate::topology::HostView;
 
 /// How well something is.
@@ -58,6 +58,11 @@ pub enum Kind {
     Certificate(String),
     /// MariaDB answers on its socket.
     MariaDb,
+    /// MariaDB's part in the replication; whether commits should wait for a replica.
+    Replication {
+        /// Semi-synchronous.
+        semi_sync: bool,
+    },
     /// A Redis instance answers to its password and can write; the shell prints lines of INFO.
     Redis(String),
     /// File systems have room; the paths that matter.
@@ -74,6 +79,10 @@ pub fn checks(view: &HostView) -> Vec<Check> {
     if view.has(HostRole::Db) {
         add("mariadb.service".into(), unit("mariadb.service"));
         add("mariadb".into(), Kind::MariaDb);
+        if view.topology.replicates() {
+            let semi_sync = inventory.mariadb.semi_sync;
+            add("replication".into(), Kind::Replication { semi_sync });
+        }
         disk.push("/var/lib/mysql".into());
     }
     if view.has(HostRole::Redis) {
@@ -169,6 +178,7 @@ pub fn questions(checks: &[Check]) -> Ask {
                 &format!("openssl x509 -in {} -noout -enddate -dateopt iso_8601", sh(path)),
             ),
             Kind::MariaDb => ask.sql(&check.name, "SHOW GLOBAL STATUS LIKE 'Uptime'"),
+            Kind::Replication { .. } => ask.test(replication::KEY, replication::QUESTION),
             Kind::Disk(paths) => {
                 // A path that is not there yet must not hide the others.
                 let rows: Vec<_> = paths
@@ -191,6 +201,9 @@ pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
             Kind::Site(_) => output(seen, check, read_site),
             Kind::Certificate(_) => output(seen, check, |text| read_certificate(text, seen.facts.clock)),
             Kind::MariaDb => read_mariadb(seen, &check.name),
+            Kind::Replication { semi_sync } => {
+                super::replication::health(replication::Replication::seen(seen).as_ref(), *semi_sync)
+            }
             Kind::Redis(_) => output(seen, check, read_redis),
             Kind::Disk(_) => match seen.tests.get(&check.name) {
                 Some(test) => read_disk(&test.output),

@@ -48,9 +48,11 @@ pub fn possible(topology: Topology, host: &Host) -> Vec<Live> {
     let mut possible = vec![Live::UNKNOWN];
     if topology.replicates() && host.roles.contains(&HostRole::Db) {
         let other = topology.with_role(HostRole::Db).find(|other| other.name != host.name);
+        let databases = topology.with_role(HostRole::Db);
+        let ssh_keys: BTreeMap<_, _> = databases.map(|host| (host.name.clone(), String::new())).collect();
         possible.extend([Some(host), other].into_iter().flatten().map(|writer| Live {
             writer: Some(writer.name.clone()),
-            ..Live::UNKNOWN
+            ssh_keys: ssh_keys.clone(),
         }));
     }
     possible
@@ -80,14 +82,19 @@ pub fn judge(topology: Topology, answers: &BTreeMap<&str, &Observed>) -> Judgeme
             && *kind == "ssh-ed25519"
             && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b))
         {
-            judgement.live.ssh_keys.insert(host.name.clone(), format!("{kind} {key}"));
+            judgement
+                .live
+                .ssh_keys
+                .insert(host.name.clone(), format!("{kind} {key}"));
         }
     }
     let databases = Databases::of(topology, answers);
     match databases.writer() {
         Ok(writer) => judgement.live.writer = writer,
         Err((message, hint)) => {
-            let hosts = topology.with_role(HostRole::Db).filter(|host| answers.contains_key(host.name.as_str()));
+            let hosts = topology
+                .with_role(HostRole::Db)
+                .filter(|host| answers.contains_key(host.name.as_str()));
             judgement.refused.extend(hosts.map(|host| Refusal {
                 host: host.name.clone(),
                 message: format!("{}: {message}; nothing was changed", host.name),
@@ -96,7 +103,9 @@ pub fn judge(topology: Topology, answers: &BTreeMap<&str, &Observed>) -> Judgeme
             return judgement;
         }
     }
-    judgement.refused.extend(databases.errant(judgement.live.writer.as_deref()));
+    judgement
+        .refused
+        .extend(databases.errant(judgement.live.writer.as_deref()));
     judgement
 }
 
@@ -120,13 +129,20 @@ impl<'a> Databases<'a> {
     }
 
     fn with_data(&self) -> impl Iterator<Item = (&'a str, &Replication)> {
-        let said = self.said.iter().filter_map(|(name, said)| Some((*name, said.as_ref()?)));
+        let said = self
+            .said
+            .iter()
+            .filter_map(|(name, said)| Some((*name, said.as_ref()?)));
         said.filter(|(_, said)| !said.is_virgin() && !said.no_data)
     }
 
     /// Who takes the writes; `None` where there are no data yet.
     fn writer(&self) -> Result<Option<String>, Unclear> {
-        let open: Vec<_> = self.with_data().filter(|(_, said)| said.is_writer()).map(|(name, _)| name).collect();
+        let open: Vec<_> = self
+            .with_data()
+            .filter(|(_, said)| said.is_writer())
+            .map(|(name, _)| name)
+            .collect();
         match open.as_slice() {
             [one] => return Ok(Some((*one).to_owned())),
             [first, second, ..] => {
@@ -172,12 +188,19 @@ impl<'a> Databases<'a> {
     /// Nobody takes writes and nobody follows anybody.
     fn first(&self) -> Result<Option<String>, Unclear> {
         let with_data: Vec<_> = self.with_data().map(|(name, _)| name).collect();
-        let silent: Vec<_> = self.hosts.iter().filter(|host| !self.said.contains_key(host.name.as_str())).collect();
+        let silent: Vec<_> = self
+            .hosts
+            .iter()
+            .filter(|host| !self.said.contains_key(host.name.as_str()))
+            .collect();
         match (with_data.as_slice(), silent.as_slice()) {
             ([], []) => Ok(None),
             ([one], []) => Ok(Some((*one).to_owned())),
             (_, [silent, ..]) => Err((
-                format!("it cannot be told which server leads while {} does not answer", silent.name),
+                format!(
+                    "it cannot be told which server leads while {} does not answer",
+                    silent.name
+                ),
                 "bring it back, or take it out of the inventory".into(),
             )),
             ([first, second, ..], []) => Err((
@@ -196,9 +219,17 @@ impl<'a> Databases<'a> {
         let mut refused = Vec::new();
         for (host, said) in self.with_data().filter(|(host, _)| *host != name) {
             // A primary that was never seeded says nothing about what is older than it.
-            let seeded = if primary.seeded.is_empty() { &nothing } else { &primary.seeded };
+            let seeded = if primary.seeded.is_empty() {
+                &nothing
+            } else {
+                &primary.seeded
+            };
             // The writer's own transactions of the moments between the two questions are no differences.
-            let own = self.hosts.iter().find(|other| other.name == name).map(|host| super::mariadb::server_id(host.address));
+            let own = self
+                .hosts
+                .iter()
+                .find(|other| other.name == name)
+                .map(|host| super::mariadb::server_id(host.address));
             let errant: Vec<_> = said
                 .logged
                 .errant(&primary.logged, seeded)
@@ -242,8 +273,10 @@ sites: [ { name: erp.example.com } ]
     const OPEN: &str = "read_only=0\nown_databases=1\nbinlog_state=0-167772191-9\n";
     const CLOSED: &str = "read_only=1\nown_databases=1\nbinlog_state=0-167772191-9\n";
     const VIRGIN: &str = "read_only=1\nown_databases=0\n";
-    const OF1: &str = "Connection_name=\nMaster_Host=10.0.0.31\nread_only=1\nown_databases=1\nbinlog_state=0-167772191-9\n";
-    const OF2: &str = "Connection_name=\nMaster_Host=10.0.0.32\nread_only=1\nown_databases=1\nbinlog_state=0-167772191-9\n";
+    const OF1: &str =
+        "Connection_name=\nMaster_Host=10.0.0.31\nread_only=1\nown_databases=1\nbinlog_state=0-167772191-9\n";
+    const OF2: &str =
+        "Connection_name=\nMaster_Host=10.0.0.32\nread_only=1\nown_databases=1\nbinlog_state=0-167772191-9\n";
     const ERRANT: &str = "Connection_name=\nMaster_Host=10.0.0.31\nread_only=1\nown_databases=1\n\
                           binlog_state=0-167772191-12,0-3-10\n";
 
@@ -253,8 +286,10 @@ sites: [ { name: erp.example.com } ]
         for (name, text) in ["db1", "db2", "db3"].into_iter().zip(said) {
             let mut seen = Observed::bare(Facts::assumed());
             let output = text.to_owned();
-            seen.tests.insert(replication::KEY.into(), TestState { code: 0, output });
-            seen.lines.insert(SSH_KEY.into(), format!("ssh-ed25519 AAAA{name} root@x"));
+            seen.tests
+                .insert(replication::KEY.into(), TestState { code: 0, output });
+            seen.lines
+                .insert(SSH_KEY.into(), format!("ssh-ed25519 AAAA{name} root@x"));
             if text != "silent" {
                 hosts.push((name, seen));
             }
@@ -316,7 +351,10 @@ sites: [ { name: erp.example.com } ]
         let topology = Topology::of(&inventory);
         let names = |wanted: &str| {
             let wanted = [&inventory.hosts[wanted]];
-            also_needed(topology, &wanted).iter().map(|host| host.name.clone()).collect::<Vec<_>>()
+            also_needed(topology, &wanted)
+                .iter()
+                .map(|host| host.name.clone())
+                .collect::<Vec<_>>()
         };
         assert_eq!(names("db2"), ["db1", "db3"]);
         assert!(names("app").is_empty());

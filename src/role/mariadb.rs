@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Role, Scope, app, peers};
+use super::{Role, Scope, app, peers, replication};
 use crate::error::{Error, Result};
-use super::stage;
 use crate::inventory::{HostRole, MariaDb};
 use crate::resource::{
-    Database, DatabaseUser, Facts, File, OnChange, Replica, SemiSync, Service, Validator, Writer, replica, replication,
+    DataDirectory, Database, DatabaseUser, Facts, File, OnChange, Service, Validator, Writer, replica,
 };
 use crate::secret::Text;
 use crate::topology::HostView;
@@ -26,12 +25,10 @@ pub const ROLE: Role = Role {
 /// Read after Debian's `50-server.cnf`, so that what is set here counts.
 const CONFIG: &str = "/etc/mysql/mariadb.conf.d/60-hactl.cnf";
 
-const AUTHORITY: &str = "/etc/mysql/hactl/authority.crt";
+/// The certificate that all servers' certificates are signed by.
+pub(super) const AUTHORITY: &str = "/etc/mysql/hactl/authority.crt";
 const CERTIFICATE: &str = "/etc/mysql/hactl/server.crt";
 const CERTIFICATE_KEY: &str = "/etc/mysql/hactl/server.key";
-
-/// The account that replicas use.
-const REPLICATION_USER: &str = "hactl_replica";
 
 /// How long a commit waits for a replica before it goes on without: longer than a failover takes, so that an isolated
 /// primary acknowledges nothing in the meantime, and short enough to end (facts/ha.md 1.6).
@@ -68,6 +65,9 @@ fn declare(scope: &mut Scope) -> Result<()> {
     if replicates {
         scope.packages(&["mariadb-backup"]);
         watches.extend(certificates(scope)?);
+        if !has_accounts(&scope.view) {
+            scope.add(DataDirectory);
+        }
     }
     let mut file = scope.file(CONFIG, "mariadb/server.cnf", &context)?;
     file.validator = Some(Validator {
@@ -83,7 +83,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
         health: "mariadb --no-defaults --connect-timeout=5 -e 'SELECT 1' >/dev/null".into(),
         // A recovery after a power cut reads the whole redo log.
         patience: Duration::from_secs(120),
-        forgets: vec![replica::WRITER_KEY.into(), replication::KEY.into()],
+        forgets: vec![replica::WRITER_KEY.into(), crate::resource::replication::KEY.into()],
     });
     if has_accounts(&scope.view) {
         if replicates {
@@ -92,7 +92,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
         accounts(scope)?;
     }
     if replicates {
-        replication(scope)?;
+        replication::declare(scope)?;
     }
     Ok(())
 }
@@ -113,44 +113,11 @@ fn certificates(scope: &mut Scope) -> Result<Vec<String>> {
     Ok([AUTHORITY, CERTIFICATE, CERTIFICATE_KEY].map(str::to_owned).to_vec())
 }
 
-/// The writer lets replicas in and waits for one of them; the others follow it.
-fn replication(scope: &mut Scope) -> Result<()> {
-    let topology = scope.view.topology;
-    let password = scope.secret("mariadb/replication")?;
-    let Some(writer) = topology.writer() else {
-        return Ok(());
-    };
-    if writer.name == scope.view.host.name {
-        for host in topology.with_role(HostRole::Db) {
-            scope.add(DatabaseUser {
-                name: REPLICATION_USER.into(),
-                host: host.address.to_string(),
-                password: password.clone(),
-                grants: vec!["REPLICATION SLAVE ON *.*".into()],
-            });
-        }
-        scope.barrier(stage::PROTECTED);
-        scope.add(SemiSync {
-            on: scope.inventory().mariadb.semi_sync,
-        });
-        return Ok(());
-    }
-    scope.barrier(stage::FOLLOWS);
-    scope.add(Replica {
-        primary: writer.name.clone(),
-        address: writer.address,
-        port: scope.inventory().mariadb.port,
-        user: REPLICATION_USER.into(),
-        password,
-        authority: Some(AUTHORITY.into()),
-        reach: peers::reach(writer),
-    });
-    Ok(())
-}
-
 /// Accounts are made where they can be written; replicas get them from there.
 pub(super) fn has_accounts(view: &HostView) -> bool {
-    view.topology.writer().is_some_and(|writer| writer.name == view.host.name)
+    view.topology
+        .writer()
+        .is_some_and(|writer| writer.name == view.host.name)
 }
 
 fn accounts(scope: &mut Scope) -> Result<()> {

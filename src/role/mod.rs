@@ -14,6 +14,7 @@ pub mod overrides;
 pub mod passwords;
 mod peers;
 mod redis;
+mod replication;
 mod scope;
 mod stage;
 mod supervisor;

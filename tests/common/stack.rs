@@ -29,6 +29,8 @@ pub struct Options {
     pub suite: &'static str,
     /// Who logs in.
     pub user: &'static str,
+    /// Lines of the inventory's hosts, `NET` for the first three numbers of an address; empty: one full server.
+    pub hosts: &'static str,
 }
 
 impl Options {
@@ -40,6 +42,7 @@ impl Options {
             warm: true,
             suite: "bookworm",
             user: "root",
+            hosts: "",
         }
     }
 }
@@ -195,6 +198,7 @@ impl Stack {
             warm,
             suite,
             user,
+            hosts,
         } = options;
         let folder = tempfile::tempdir().expect("a folder");
         let gateway = format!("10.77.{subnet}.1");
@@ -211,11 +215,15 @@ impl Stack {
                  - {{ name: minierp, url: \"git://{gateway}/minierp\", ref: v1 }}\n"
             ),
         };
+        let hosts = match hosts {
+            "" => format!("  srv1: {{ address: {address} }}\n"),
+            hosts => hosts.replace("NET", &format!("10.77.{subnet}")),
+        };
         std::fs::write(
             &inventory,
             format!(
                 "cluster: t{subnet}\nssh: {{ user: {user}, identity_file: id_ed25519, known_hosts: known_hosts }}\n\
-                 hosts:\n  srv1: {{ address: {address} }}\n{app}sites:\n  - {{ name: erp.example.com }}\n"
+                 hosts:\n{hosts}{app}sites:\n  - {{ name: erp.example.com }}\n"
             ),
         )
         .expect("an inventory");
@@ -235,7 +243,8 @@ impl Stack {
         let _ = stack.hactl(&up).exits(0);
         stack.serve(serves);
         // A host lets people log in before it has started all of its services.
-        stack.on_host("systemctl is-system-running --wait || systemctl --failed --no-legend");
+        let started = "systemctl is-system-running --wait || systemctl --failed --no-legend";
+        let _ = stack.hactl(&["exec", "--", "sh", "-c", started]).exits(0);
         stack
     }
 
@@ -369,7 +378,13 @@ impl Stack {
     /// Runs a script as root on the server and gives what it printed; fails the test when it fails.
     #[track_caller]
     pub fn on_host(&self, script: &str) -> String {
-        let output = self.ssh(script).output().expect("ssh");
+        self.on(&self.address, script)
+    }
+
+    /// The same on another host of the cluster; `11` stands for `10.77.SUBNET.11`.
+    #[track_caller]
+    pub fn on(&self, address: &str, script: &str) -> String {
+        let output = self.ssh_to(address, script).output().expect("ssh");
         assert!(
             output.status.success(),
             "{script}: {}",
@@ -380,6 +395,15 @@ impl Stack {
 
     /// The command that runs a script as root on the server, by the system's ssh.
     pub fn ssh(&self, script: &str) -> Command {
+        self.ssh_to(&self.address, script)
+    }
+
+    /// The same on another host of the cluster.
+    pub fn ssh_to(&self, address: &str, script: &str) -> Command {
+        let address = match address.contains('.') {
+            true => address.to_owned(),
+            false => format!("{}{address}", self.gateway.trim_end_matches('1')),
+        };
         let mut command = Command::new("ssh");
         command
             .args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o"])
@@ -389,7 +413,7 @@ impl Stack {
             ))
             .arg("-i")
             .arg(self.folder.path().join("id_ed25519"))
-            .arg(format!("{}@{}", self.user, self.address))
+            .arg(format!("{}@{address}", self.user))
             .arg(match self.user {
                 "root" => script.to_owned(),
                 _ => format!("sudo -n sh -c {}", hactl::quote::sh(script)),

@@ -75,7 +75,13 @@ pub fn of(inventory: &Inventory) -> Vec<Wanted<'_>> {
         .into_iter()
         .map(|name| password(name, None))
         .collect();
-    if inventory.hosts.values().filter(|host| host.roles.contains(&HostRole::Db)).count() > 1 {
+    if inventory
+        .hosts
+        .values()
+        .filter(|host| host.roles.contains(&HostRole::Db))
+        .count()
+        > 1
+    {
         list.push(password("cluster/key", None));
     }
     if let App::Wsgi(_) = inventory.app {

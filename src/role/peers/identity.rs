@@ -5,8 +5,8 @@
 use std::net::IpAddr;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519,
-    SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ED25519, SanType, SerialNumber,
 };
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData, PrivateKey};
@@ -103,7 +103,10 @@ impl Identity {
     /// # Errors
     /// When it cannot be made.
     pub fn authority(&self) -> Result<String> {
-        let certificate = self.authority_params()?.self_signed(&self.key("authority")?).map_err(unmade)?;
+        let certificate = self
+            .authority_params()?
+            .self_signed(&self.key("authority")?)
+            .map_err(unmade)?;
         Ok(certificate.pem())
     }
 

@@ -33,7 +33,10 @@ const ANSWERS: &str = "/usr/local/lib/hactl/peer";
 /// # Errors
 /// A missing secret.
 pub fn identity(scope: &Scope) -> Result<Identity> {
-    Ok(Identity::new(scope.secret(identity::SECRET)?, &scope.inventory().cluster))
+    Ok(Identity::new(
+        scope.secret(identity::SECRET)?,
+        &scope.inventory().cluster,
+    ))
 }
 
 /// Words of a command that runs what is added to it on another host of the cluster, as far as that allows it.
