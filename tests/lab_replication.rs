@@ -222,6 +222,9 @@ fn roles_that_moved_stay_where_they_are() {
         secret(&stack, "mariadb/replication")
     );
     let _ = sql(&stack, "31", &follow);
+    // The application follows without being told.
+    stack.wait_until("the application writes to db2", || stack.fetch("/health", &[]).0 == 200);
+    assert_eq!(planned(&stack, "app1"), Vec::<String>::new());
     // What is left to do is the new primary's protection; nobody is pointed back.
     assert_eq!(planned(&stack, "db2"), ["semi-sync: on, then tried with a write"]);
     assert_eq!(planned(&stack, "db1"), Vec::<String>::new());

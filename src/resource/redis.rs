@@ -53,6 +53,14 @@ struct Live {
     file_has_it: bool,
 }
 
+/// The command that logs in with this password, as Redis reads it from the wire, in hexadecimal.
+pub fn auth_hex(password: &str) -> String {
+    let command = format!("*2\r\n$4\r\nAUTH\r\n${}\r\n{password}\r\n", password.len());
+    command
+        .bytes()
+        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
 /// A word of redis.conf, or of a command on redis-cli's standard input, in double quotes.
 pub fn word(value: &str) -> String {
     let mut out = String::from("\"");

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Scope;
 use crate::error::{Error, Result};
-use crate::inventory::{App, Host, HostRole, Process, Site};
+use crate::inventory::{App, HostRole, Process, Site};
 use crate::quote::{sh, sh_words, sql_name};
 use crate::resource::{Facts, Program, Reloads, Validator};
 use crate::topology::{HostView, Topology};
@@ -106,36 +106,41 @@ impl Endpoint {
     }
 }
 
-fn near(view: &HostView, target: Option<&Host>) -> IpAddr {
-    match target {
-        Some(host) if host.name != view.host.name => host.address,
-        _ => IpAddr::from([127, 0, 0, 1]),
+/// Whether the application of this host reaches its data stores through an endpoint that follows the leaders.
+pub fn behind_endpoint(view: &HostView) -> bool {
+    view.runs_app() && !view.topology.is_single()
+}
+
+/// The port of the endpoint for a store with this port: beside it, since both may be on one host.
+pub fn endpoint_port(port: u16) -> u16 {
+    port.saturating_add(1)
+}
+
+/// Where the application of this host finds a store with this port: always on the host itself.
+fn near(view: &HostView, port: u16) -> Endpoint {
+    let port = match behind_endpoint(view) {
+        true => endpoint_port(port),
+        false => port,
+    };
+    Endpoint {
+        host: IpAddr::from([127, 0, 0, 1]),
+        port,
     }
 }
 
-/// Where this host's application writes: the primary.
+/// Where this host's application writes.
 pub fn database(view: &HostView) -> Endpoint {
-    Endpoint {
-        host: near(view, view.topology.writer()),
-        port: view.topology.inventory.mariadb.port,
-    }
+    near(view, view.topology.inventory.mariadb.port)
 }
 
 /// Where this host's application finds the cache.
 pub fn redis_cache(view: &HostView) -> Endpoint {
-    redis(view, view.topology.inventory.redis.cache_port)
+    near(view, view.topology.inventory.redis.cache_port)
 }
 
 /// Where this host's application finds the queue.
 pub fn redis_queue(view: &HostView) -> Endpoint {
-    redis(view, view.topology.inventory.redis.queue_port)
-}
-
-fn redis(view: &HostView, port: u16) -> Endpoint {
-    Endpoint {
-        host: near(view, view.topology.with_role(HostRole::Redis).next()),
-        port,
-    }
+    near(view, view.topology.inventory.redis.queue_port)
 }
 
 /// Environment of commands that run as the app's user: its own home, and nothing that waits for somebody to type.

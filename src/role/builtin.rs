@@ -10,7 +10,11 @@ macro_rules! templates {
 pub const TEMPLATES: &[(&str, &str)] = templates![
     "app/gunicorn.conf.py",
     "base/sysctl.conf",
+    "dbcheck/check",
+    "dbcheck/service",
+    "dbcheck/socket",
     "frappe/run",
+    "haproxy/haproxy.cfg",
     "mariadb/server.cnf",
     "nginx/frappe.conf",
     "nginx/headers.conf",

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frappe::programs;
 use super::redis::Instance;
-use super::{nginx, redis};
+use super::{endpoint, nginx, redis};
 use crate::inventory::{App, HostRole, Site};
 use crate::quote::sh;
 use crate::resource::{Ask, Observed, replication};
@@ -54,6 +54,8 @@ pub enum Kind {
     Programs(String),
     /// A URL answers through this host's own nginx; the shell prints status and seconds.
     Site(String),
+    /// A shell test passes; the last line says why it does or does not.
+    Answers(String),
     /// A certificate, by path, is valid for a while.
     Certificate(String),
     /// MariaDB answers on its socket.
@@ -91,6 +93,10 @@ pub fn checks(view: &HostView) -> Vec<Check> {
             add(format!("redis {}", instance.name), Kind::Redis(redis_test(&instance)));
         }
         disk.push("/var/lib/redis".into());
+    }
+    if endpoint::has(view) {
+        add("haproxy.service".into(), unit("haproxy.service"));
+        add("data stores".into(), Kind::Answers(endpoint::ready()));
     }
     if view.runs_app() {
         add("supervisor.service".into(), unit("supervisor.service"));
@@ -172,7 +178,7 @@ pub fn questions(checks: &[Check]) -> Ask {
                 ask.units.insert(unit.clone());
             }
             Kind::Programs(_) => ask.programs = true,
-            Kind::Site(test) | Kind::Redis(test) => ask.test(&check.name, test),
+            Kind::Site(test) | Kind::Redis(test) | Kind::Answers(test) => ask.test(&check.name, test),
             Kind::Certificate(path) => ask.test(
                 &check.name,
                 &format!("openssl x509 -in {} -noout -enddate -dateopt iso_8601", sh(path)),
@@ -199,6 +205,9 @@ pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
             Kind::Unit(unit) => read_unit(seen, unit),
             Kind::Programs(group) => read_programs(seen, group),
             Kind::Site(_) => output(seen, check, read_site),
+            Kind::Answers(_) => output(seen, check, |text| {
+                (State::Ok, text.lines().last().unwrap_or_default().to_owned())
+            }),
             Kind::Certificate(_) => output(seen, check, |text| read_certificate(text, seen.facts.clock)),
             Kind::MariaDb => read_mariadb(seen, &check.name),
             Kind::Replication { semi_sync } => {

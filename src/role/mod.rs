@@ -5,6 +5,8 @@
 pub mod app;
 mod base;
 mod builtin;
+mod dbcheck;
+mod endpoint;
 mod frappe;
 pub mod health;
 pub mod live;
@@ -55,7 +57,9 @@ pub const ROLES: &[Role] = &[
     base::ROLE,
     peers::ROLE,
     mariadb::ROLE,
+    dbcheck::ROLE,
     redis::ROLE,
+    endpoint::ROLE,
     supervisor::ROLE,
     wsgi::ROLE,
     nginx::ROLE,

@@ -288,9 +288,9 @@ fn engine() -> Tera {
     tera.register_function("secret", |kwargs: Kwargs, _: &State| -> TeraResult<String> {
         let name: &str = kwargs.must_get("name")?;
         let form: &str = kwargs.get("as")?.unwrap_or("plain");
-        if !matches!(form, "plain" | "url" | "redis" | "sh") {
+        if !matches!(form, "plain" | "url" | "redis" | "redis_auth" | "sh") {
             return Err(tera::Error::message(format!(
-                "secret(as=\"{form}\"): there are plain, url, redis and sh"
+                "secret(as=\"{form}\"): there are plain, url, redis, redis_auth and sh"
             )));
         }
         Ok(format!("{OPEN}{form}:{name}{CLOSE}"))
@@ -312,6 +312,7 @@ fn fill(rendered: &str, secrets: &dyn SecretStore) -> Result<Text> {
         match form {
             "url" => out.push_str(&percent_encode(value.reveal())),
             "redis" => out.push_str(&crate::resource::redis::word(value.reveal())),
+            "redis_auth" => out.push_str(&crate::resource::redis::auth_hex(value.reveal())),
             "sh" => out.push_str(&crate::quote::sh(value.reveal())),
             _ => out.push_str(value.reveal()),
         }

@@ -235,7 +235,12 @@ impl Stack {
             gateway,
         };
         // What an earlier run of this test that was killed left.
-        let _ = stack.hactl(&["lab", "down"]);
+        let down = stack.hactl(&["lab", "down"]);
+        assert!(
+            down.code == 0 || down.stderr.contains("there is no lab"),
+            "{}",
+            down.stderr
+        );
         let mut up = vec!["lab", "up", "--suite", suite];
         if warm {
             up.push("--warm");
@@ -479,7 +484,10 @@ impl Drop for Stack {
             .arg(self.folder.path().join("git"))
             .output();
         if std::env::var_os("HACTL_KEEP_LAB").is_none() {
-            let _ = self.hactl(&["lab", "down"]);
+            let down = self.hactl(&["lab", "down"]);
+            if down.code != 0 {
+                println!("the lab stays: {}{}", down.stdout, down.stderr);
+            }
         }
     }
 }

@@ -1,0 +1,102 @@
+//! Where an application of a cluster finds its data stores: at 127.0.0.1, behind a HAProxy that follows the leaders. So a
+//! failover needs no change of the application's configuration.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Role, Scope, app, redis, stage};
+use crate::error::Result;
+use crate::inventory::HostRole;
+use crate::resource::{Command, Guard, OnChange, Service, Validator};
+use crate::topology::HostView;
+
+/// The role.
+pub const ROLE: Role = Role {
+    name: "endpoint",
+    applies: |view| app::behind_endpoint(view),
+    declare,
+};
+
+const CONFIG: &str = "/etc/haproxy/haproxy.cfg";
+
+/// Where HAProxy says on the host itself whether it is alive and whether all leaders are there.
+const STATE_PORT: u16 = 8404;
+
+/// Whether every leader can be reached from the host.
+pub(super) fn ready() -> String {
+    format!("curl -fsS --max-time 3 http://127.0.0.1:{STATE_PORT}/ready")
+}
+
+fn declare(scope: &mut Scope) -> Result<()> {
+    scope.barrier(stage::APPLICATION);
+    scope.packages(&["haproxy"]);
+    let topology = scope.view.topology;
+    let inventory = scope.inventory();
+    let hosts = |role| {
+        let hosts = topology.with_role(role);
+        hosts
+            .map(|host| json!({ "name": host.name, "address": host.address }))
+            .collect::<Vec<_>>()
+    };
+    let stores: Vec<_> = redis::instances(&inventory.redis)
+        .iter()
+        .map(|instance| {
+            let (name, port, password) = (instance.name, instance.port, instance.password);
+            json!({ "name": name, "port": port, "endpoint": app::endpoint_port(port), "password": password })
+        })
+        .collect();
+    let mut file = scope.file(
+        CONFIG,
+        "haproxy/haproxy.cfg",
+        &json!({
+            "state_port": STATE_PORT,
+            "writer_port": app::endpoint_port(inventory.mariadb.port),
+            "reader_port": app::endpoint_port(inventory.mariadb.port) + 1,
+            "mariadb_port": inventory.mariadb.port,
+            "check_port": super::dbcheck::PORT,
+            "databases": hosts(HostRole::Db),
+            "redis": stores,
+            "stores": hosts(HostRole::Redis),
+        }),
+    )?;
+    file.validator = Some(Validator {
+        name: "haproxy".into(),
+        tree: None,
+        check: "haproxy -c -q -f \"$FILE\"".into(),
+    });
+    scope.add(file.owned("root", "haproxy", 0o640));
+    scope.add(Service {
+        unit: "haproxy.service".into(),
+        watches: vec![CONFIG.into()],
+        on_change: OnChange::Reload,
+        health: format!("curl -fsS --max-time 3 http://127.0.0.1:{STATE_PORT}/alive"),
+        patience: Duration::from_secs(15),
+        forgets: Vec::new(),
+    });
+    // What follows migrates and makes sites: it needs all of them.
+    scope.add(Command {
+        name: "data stores within reach".into(),
+        guards: vec![Guard::Passes(ready())],
+        run: format!(
+            "end=$(($(date +%s) + 60))\n\
+             until said=$({} 2>&1); do\n\
+             \x20   [ \"$(date +%s)\" -lt \"$end\" ] || {{ curl -s --max-time 3 http://127.0.0.1:{STATE_PORT}/ready; echo; exit 1; }}\n\
+             \x20   sleep 0.2\n\
+             done",
+            ready()
+        ),
+        user: None,
+        dir: None,
+        env: Vec::new(),
+        input: None,
+        deadline: Duration::from_secs(90),
+        creates: Vec::new(),
+    });
+    Ok(())
+}
+
+/// Whether a host has one.
+pub(super) fn has(view: &HostView) -> bool {
+    (ROLE.applies)(view)
+}
