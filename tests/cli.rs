@@ -62,13 +62,14 @@ impl Place {
     }
 }
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "init",
     "check",
     "plan",
     "apply",
     "render",
     "status",
+    "graph",
     "history",
     "exec",
     "ssh",

@@ -8,6 +8,7 @@ mod context;
 mod edge;
 mod env;
 mod exec;
+mod graph;
 mod history;
 mod hooks;
 mod hosts;
@@ -61,6 +62,7 @@ enum Verb {
     Apply(apply::Args),
     Render(render::Args),
     Status(status::Args),
+    Graph(graph::Args),
     History(history::Args),
     Exec(exec::Args),
     Ssh(ssh::Args),
@@ -92,6 +94,7 @@ fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
         Verb::Apply(args) => apply::run(&args, context),
         Verb::Render(args) => render::run(&args, context),
         Verb::Status(args) => status::run(&args, context),
+        Verb::Graph(args) => graph::run(&args, context),
         Verb::History(args) => history::run(&args, context),
         Verb::Exec(args) => exec::run(&args, context),
         Verb::Ssh(args) => ssh::run(&args, context),

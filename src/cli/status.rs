@@ -6,13 +6,13 @@ use super::args::{InventoryArg, LimitArg};
 use super::context::{Context, Ended, Missing, Prepared};
 use super::run::{Run, looked};
 use super::table::{self, Row};
-use crate::engine::{ExtraQuestions, Summary, Survey};
+use crate::engine::{ExtraQuestions, Summary, Survey, Surveyed};
 use crate::error::{Kind, Result};
 use crate::inventory::{Host, Inventory};
 use crate::report::Note;
 use crate::report::note::Verdict;
 use crate::role::health;
-use crate::topology::{HostView, Topology};
+use crate::topology::{HostView, Live, Topology};
 
 /// Show what serves and what does not on every host
 ///
@@ -26,8 +26,46 @@ pub struct Args {
     limit: LimitArg,
 }
 
+/// Something that was looked at on a host.
+pub(super) struct Finding {
+    /// The host's name.
+    pub host: String,
+    /// What was looked at.
+    pub subject: String,
+    /// How it is.
+    pub verdict: Verdict,
+    /// In words.
+    pub detail: String,
+}
+
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let prepared = Prepared::new(context, &args.inventory, &args.limit, Missing::StandIn)?;
+    let looked = look(context, prepared)?;
+    show(context, &looked.findings);
+    if looked.summary.skipped > 0 {
+        context.hint(format!("hactl plan {}", args.inventory.in_command()).trim_end());
+    }
+    Ok(Ended {
+        summary: looked.summary,
+        told: true,
+    })
+}
+
+/// What a look at all hosts gave.
+pub(super) struct Looked {
+    /// Who leads.
+    pub live: Live,
+    /// All findings, host by host.
+    pub findings: Vec<Finding>,
+    /// How it ended.
+    pub summary: Summary,
+}
+
+/// Asks the hosts how everything on them is.
+///
+/// # Errors
+/// Interrupted, or a reporter that failed; hosts that do not answer are findings.
+pub(super) fn look(context: &Context, prepared: Prepared) -> Result<Looked> {
     let hosts = prepared.hosts.clone();
     let inventory = Arc::clone(&prepared.inventory);
     let questions = questions(&inventory);
@@ -38,15 +76,35 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
             Ok(survey) => survey,
             Err(error) => return Err(run.fail(error).await),
         };
-        let summary = show(context, &inventory, &survey);
+        let findings = findings(&inventory, &survey);
+        let mut summary = looked(&survey, false);
+        if summary.exit_code == 0 && findings.iter().any(|finding| finding.verdict == Verdict::Bad) {
+            summary.exit_code = Kind::HostFailed.exit_code();
+        }
+        for finding in findings
+            .iter()
+            .filter(|finding| !FAILURES.contains(&finding.subject.as_str()))
+        {
+            context.console.line(&Note::Health {
+                host: finding.host.clone(),
+                subject: finding.subject.clone(),
+                verdict: finding.verdict,
+                detail: finding.detail.clone(),
+            });
+        }
+        let live = survey.live.clone();
         survey.close().await;
         let summary = run.end_quietly(summary).await?;
-        if summary.skipped > 0 {
-            context.hint(format!("hactl plan {}", args.inventory.in_command()).trim_end());
-        }
-        Ok(Ended { summary, told: true })
+        Ok(Looked {
+            live,
+            findings,
+            summary,
+        })
     })
 }
+
+/// What stands for a host that gave no findings; events of its own tell of it.
+const FAILURES: [&str; 2] = ["refused", "connection"];
 
 fn questions(inventory: &Arc<Inventory>) -> ExtraQuestions {
     let inventory = Arc::clone(inventory);
@@ -56,70 +114,66 @@ fn questions(inventory: &Arc<Inventory>) -> ExtraQuestions {
     })
 }
 
-fn show(context: &Context, inventory: &Inventory, survey: &Survey) -> Summary {
-    let mut rows = Vec::new();
-    let mut bad = false;
-    for host in &survey.hosts {
-        for (subject, verdict, detail) in findings(inventory, host, survey) {
-            bad |= verdict == Verdict::Bad;
-            context.console.line(&Note::Health {
-                host: host.name.clone(),
-                subject: subject.clone(),
-                verdict,
-                detail: detail.clone(),
-            });
-            rows.push(Row {
-                cells: vec![host.name.clone(), subject],
-                verdict,
-                detail,
-            });
-        }
-    }
-    for failure in &survey.failures {
-        rows.push(Row {
-            cells: vec![
-                failure.host.clone(),
-                match failure.kind {
-                    Kind::Refused => "refused",
-                    _ => "connection",
-                }
-                .into(),
-            ],
-            verdict: Verdict::Bad,
-            detail: failure.message.lines().next().unwrap_or_default().to_owned(),
-        });
-    }
+fn show(context: &Context, findings: &[Finding]) {
+    let rows: Vec<_> = findings
+        .iter()
+        .map(|finding| Row {
+            cells: vec![finding.host.clone(), finding.subject.clone()],
+            verdict: finding.verdict,
+            detail: finding.detail.clone(),
+        })
+        .collect();
     let text = table::render(&["HOST", "WHAT", "STATE", "DETAIL"], &rows, &context.console);
     context.console.result(&text);
-    let mut summary = looked(survey, false);
-    if summary.exit_code == 0 && bad {
-        summary.exit_code = Kind::HostFailed.exit_code();
-    }
-    summary
 }
 
-type Line = (String, Verdict, String);
+fn findings(inventory: &Inventory, survey: &Survey) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for host in &survey.hosts {
+        findings.extend(of_host(inventory, host, survey));
+    }
+    findings.extend(survey.failures.iter().map(|failure| {
+        let [refused, connection] = FAILURES;
+        Finding {
+            host: failure.host.clone(),
+            subject: if failure.kind == Kind::Refused {
+                refused
+            } else {
+                connection
+            }
+            .to_owned(),
+            verdict: Verdict::Bad,
+            detail: failure.message.lines().next().unwrap_or_default().to_owned(),
+        }
+    }));
+    findings
+}
 
-fn findings(inventory: &Inventory, host: &crate::engine::Surveyed, survey: &Survey) -> Vec<Line> {
+fn of_host(inventory: &Inventory, host: &Surveyed, survey: &Survey) -> Vec<Finding> {
+    let finding = |subject: &str, verdict, detail: String| Finding {
+        host: host.name.clone(),
+        subject: subject.to_owned(),
+        verdict,
+        detail,
+    };
     let facts = &host.seen.facts;
     let system = format!(
         "{} {}, {} CPU, {} MiB memory",
         facts.os, facts.os_version, facts.cpus, facts.memory_mb
     );
-    let mut lines = vec![("system".to_owned(), Verdict::Good, system)];
+    let mut findings = vec![finding("system", Verdict::Good, system)];
     if let Some(view) = Topology::of(inventory).host(&host.name) {
-        for finding in health::read(&health::checks(&view), &host.seen) {
-            let verdict = match finding.state {
+        for health in health::read(&health::checks(&view), &host.seen) {
+            let verdict = match health.state {
                 health::State::Ok => Verdict::Good,
                 health::State::Warn => Verdict::Warning,
                 health::State::Bad => Verdict::Bad,
             };
-            lines.push((finding.name, verdict, finding.detail));
+            findings.push(finding(&health.name, verdict, health.detail));
         }
     }
-    let pending = survey
-        .plan
-        .hosts
+    let plans = &survey.plan.hosts;
+    let pending = plans
         .iter()
         .find(|plan| plan.host == host.name)
         .map_or(0, |plan| plan.changes());
@@ -128,6 +182,6 @@ fn findings(inventory: &Inventory, host: &crate::engine::Surveyed, survey: &Surv
         1 => (Verdict::Warning, "1 change pending".to_owned()),
         many => (Verdict::Warning, format!("{many} changes pending")),
     };
-    lines.push(("configuration".into(), verdict, detail));
-    lines
+    findings.push(finding("configuration", verdict, detail));
+    findings
 }

@@ -15,7 +15,7 @@ use crate::quote::terminal;
 use crate::resource::{Ask, Facts, Observed, System};
 use crate::role::{self, live};
 use crate::secret::{Secret, SecretStore};
-use crate::topology::{HostView, Topology};
+use crate::topology::{HostView, Live, Topology};
 use crate::transport::{Stage, TransportError};
 
 /// What hosts answered, with their connections still open.
@@ -26,6 +26,8 @@ pub struct Survey {
     pub hosts: Vec<Surveyed>,
     /// The others.
     pub failures: Vec<HostFailure>,
+    /// Who leads.
+    pub live: Live,
 }
 
 /// A host that answered.
@@ -121,6 +123,7 @@ impl Engine {
             plan: self.empty_plan(),
             hosts: Vec::new(),
             failures: Vec::new(),
+            live: Live::default(),
         };
         let mut asked = Vec::new();
         for answer in join_all(looks).await {
@@ -160,6 +163,7 @@ impl Engine {
         self.events.send(Event::Planned {
             plan: survey.plan.clone(),
         });
+        survey.live = judgement.live;
         survey
     }
 

@@ -21,7 +21,7 @@ use super::state::{Lock, names_in};
 const TOP: &str = "hactl-lab";
 
 /// How long killed processes may take to disappear.
-const GONE: Duration = Duration::from_secs(20);
+const GONE: Duration = Duration::from_secs(60);
 
 /// One group, the same path in every tracking hierarchy.
 #[derive(Debug, Clone)]

@@ -280,7 +280,7 @@ impl<'a> Machine<'a> {
         self.group.kill()?;
         // The kernel takes the cable away a moment after the last process; its name must be free for the next boot.
         let port = Path::new("/sys/class/net").join(super::network::port_name(self.host.address));
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(60);
         while port.exists() {
             if Instant::now() > end {
                 return Err(LabError::Remains {

@@ -4,6 +4,7 @@
 //! means for the reader is in the pure [`progress`]; [`plain`] and [`terminal`] only differ in how they show it.
 
 mod console;
+pub mod graph;
 pub mod json;
 pub mod note;
 pub mod paint;

@@ -1,5 +1,6 @@
 //! `Inventory` → who is what for whom.
 
+pub mod graph;
 mod live;
 
 pub use live::Live;

@@ -70,22 +70,7 @@ pub fn build(check: &mut Check, raw: &RawHosts, global: &Ssh) -> IndexMap<String
     check_standby(check, raw, &mut hosts);
     check_primary(check, raw, &mut hosts);
     check_cover(check, raw, &hosts);
-    warn_several(check, raw);
     hosts
-}
-
-/// What an inventory of several hosts promises is not all built yet; whoever applies one must know.
-fn warn_several(check: &mut Check, raw: &RawHosts) {
-    if let Some((_, span)) = entries(raw).iter().filter_map(|(key, _)| key.get()).nth(1) {
-        check.report(
-            Diagnostic::warning("inventory::several_hosts", "several hosts are not made a cluster yet")
-                .at(span, "a second host")
-                .help(
-                    "each host gets the software of its roles; replication, load balancing, virtual addresses and failover \
-                     between them are not built",
-                ),
-        );
-    }
 }
 
 /// Roles of the user's own, for all hosts and for single ones.
@@ -114,7 +99,7 @@ pub fn uses(check: &mut Check, raw: &RawInventory) -> Vec<Use> {
     uses
 }
 
-fn entries(raw: &RawHosts) -> &[(At<String>, At<RawHost>)] {
+pub(super) fn entries(raw: &RawHosts) -> &[(At<String>, At<RawHost>)] {
     raw.value.as_ref().map_or(&[], |entries| entries.0.as_slice())
 }
 

@@ -11,6 +11,7 @@ mod knobs;
 mod ports;
 mod sites;
 mod ssh;
+mod survives;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -61,6 +62,8 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
     };
     hosts::check_workers(&mut check, &inventory, &raw.hosts);
     ports::check(&mut check, &inventory, raw);
+    survives::warn(&mut check, raw, &inventory.hosts, &inventory.vip);
+    survives::warn_unbuilt(&mut check, raw);
     inventory.secret_spans = check.secret_spans;
     (inventory, check.list)
 }

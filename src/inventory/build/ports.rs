@@ -37,6 +37,9 @@ pub fn check(check: &mut Check, inventory: &Inventory, raw: &RawInventory) {
                     }
                 }
                 let defaults: Vec<&str> = [one, other].iter().filter(|u| u.span.is_none()).map(|u| u.by).collect();
+                if defaults.len() == 2 {
+                    diagnostic = diagnostic.at(key_span(raw, host), "here");
+                }
                 check.report(diagnostic.help(match defaults.as_slice() {
                     [by] => format!("give one of them another port; {} is the default of {by}", one.port),
                     _ => "give one of them another port".to_owned(),
@@ -44,6 +47,13 @@ pub fn check(check: &mut Check, inventory: &Inventory, raw: &RawInventory) {
             }
         }
     }
+}
+
+/// Where the inventory names a host.
+fn key_span(raw: &RawInventory, host: &Host) -> Span {
+    let hosts = raw.hosts.value.as_ref().map_or(&[][..], |hosts| hosts.0.as_slice());
+    let key = hosts.iter().find(|(key, _)| key.value.as_ref() == Some(&host.name));
+    key.map_or(raw.hosts.span, |(key, _)| key.span)
 }
 
 fn used(inventory: &Inventory, raw: &RawInventory, host: &Host) -> Vec<Used> {
@@ -80,6 +90,33 @@ fn used(inventory: &Inventory, raw: &RawInventory, host: &Host) -> Vec<Used> {
             (App::Wsgi(app), Some(RawApp::Wsgi(raw))) => add("gunicorn", app.process.web_port, Some(&raw.web_port)),
             _ => {}
         }
+    }
+    let several = inventory.hosts.len() > 1;
+    if several && (host.roles.contains(&HostRole::App) || host.roles.contains(&HostRole::Worker)) {
+        add(
+            "the endpoint of MariaDB's writer",
+            inventory.mariadb.port.saturating_add(1),
+            None,
+        );
+        add(
+            "the endpoint of MariaDB's readers",
+            inventory.mariadb.port.saturating_add(2),
+            None,
+        );
+        add(
+            "the endpoint of the redis cache",
+            inventory.redis.cache_port.saturating_add(1),
+            None,
+        );
+        add(
+            "the endpoint of the redis queue",
+            inventory.redis.queue_port.saturating_add(1),
+            None,
+        );
+        add("the endpoints' own state", 8404, None);
+    }
+    if several && host.roles.contains(&HostRole::Db) {
+        add("the check of MariaDB's role", 9201, None);
     }
     if host.roles.contains(&HostRole::Db) {
         add(

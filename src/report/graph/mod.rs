@@ -1,0 +1,4 @@
+//! Pictures of a topology.
+
+pub mod mermaid;
+pub mod svg;
