@@ -60,13 +60,14 @@ fn show(context: &Context, inventory: &Inventory, survey: &Survey) -> Summary {
     let mut rows = Vec::new();
     let mut bad = false;
     for host in &survey.hosts {
-        for (subject, verdict, detail) in findings(inventory, host, survey) {
+        for (subject, verdict, detail, certificate) in findings(inventory, host, survey) {
             bad |= verdict == Verdict::Bad;
             context.console.line(&Note::Health {
                 host: host.name.clone(),
                 subject: subject.clone(),
                 verdict,
                 detail: detail.clone(),
+                certificate,
             });
             rows.push(Row {
                 cells: vec![host.name.clone(), subject],
@@ -91,7 +92,7 @@ fn show(context: &Context, inventory: &Inventory, survey: &Survey) -> Summary {
     summary
 }
 
-type Line = (String, Verdict, String);
+type Line = (String, Verdict, String, Option<health::Certificate>);
 
 fn findings(inventory: &Inventory, host: &crate::engine::Surveyed, survey: &Survey) -> Vec<Line> {
     let facts = &host.seen.facts;
@@ -99,7 +100,7 @@ fn findings(inventory: &Inventory, host: &crate::engine::Surveyed, survey: &Surv
         "{} {}, {} CPU, {} MiB memory",
         facts.os, facts.os_version, facts.cpus, facts.memory_mb
     );
-    let mut lines = vec![("system".to_owned(), Verdict::Good, system)];
+    let mut lines = vec![("system".to_owned(), Verdict::Good, system, None)];
     if let Some(view) = Topology::of(inventory).host(&host.name) {
         for finding in health::read(&health::checks(&view), &host.seen) {
             let verdict = match finding.state {
@@ -107,7 +108,7 @@ fn findings(inventory: &Inventory, host: &crate::engine::Surveyed, survey: &Surv
                 health::State::Warn => Verdict::Warning,
                 health::State::Bad => Verdict::Bad,
             };
-            lines.push((finding.name, verdict, finding.detail));
+            lines.push((finding.name, verdict, finding.detail, finding.certificate));
         }
     }
     let pending = survey
@@ -121,6 +122,6 @@ fn findings(inventory: &Inventory, host: &crate::engine::Surveyed, survey: &Surv
         1 => (Verdict::Warning, "1 change pending".to_owned()),
         many => (Verdict::Warning, format!("{many} changes pending")),
     };
-    lines.push(("configuration".into(), verdict, detail));
+    lines.push(("configuration".into(), verdict, detail, None));
     lines
 }

@@ -63,6 +63,43 @@ pub fn alias(text: &str) -> Result<(), Refusal> {
     site(text.strip_prefix("*.").unwrap_or(text))
 }
 
+/// An e-mail address, in the plain form that every authority takes.
+pub fn email(text: &str) -> Result<(), Refusal> {
+    let local = |text: &str| {
+        (1..=64).contains(&text.len())
+            && !text.starts_with(['-', '.'])
+            && !text.ends_with('.')
+            && !text.contains("..")
+            && all(text, |c| c.is_ascii_alphanumeric() || ".+-_%".contains(c))
+    };
+    if text
+        .split_once('@')
+        .is_some_and(|(name, domain)| local(name) && domain.contains('.') && site(domain).is_ok())
+    {
+        return Ok(());
+    }
+    refuse("is no e-mail address: `name@example.com`, the domain in lower case")
+}
+
+/// URL of an ACME directory.
+pub fn acme_directory(text: &str) -> Result<(), Refusal> {
+    let Some(rest) = text.strip_prefix("https://") else {
+        return refuse("is no https URL, which the directory of an ACME authority must be");
+    };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (host, port) = authority.split_once(':').unwrap_or((authority, "443"));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+    let fine = site(host).is_ok()
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
+        && text.len() <= 500
+        && all(path, plain)
+        && !path.split('/').any(|part| part == ".." || part == ".");
+    if fine {
+        return Ok(());
+    }
+    refuse("is no URL of an ACME directory, e.g. https://acme.example.com/directory")
+}
+
 /// Name of a system user.
 pub fn user(text: &str) -> Result<(), Refusal> {
     let ok = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')

@@ -12,6 +12,7 @@ use crate::engine::link::ShellLinks;
 use crate::error::Kind;
 use crate::inventory::{App, HostRole};
 use crate::quote::sh_words;
+use crate::role::certbot;
 use crate::topology::{HostView, Topology};
 use crate::transport::TransportError;
 use crate::transport::wire::Piece;
@@ -94,7 +95,7 @@ async fn ask(view: HostView<'_>, links: &ShellLinks) -> Result<Vec<Found>, Trans
     let connecting = Instant::now();
     let mut session = hosts::open(links, view.host).await?;
     let connected = hosts::millis(connecting);
-    let names = names(view);
+    let names = names(view).into_iter().chain(certified(view));
     let mut sections: Vec<Section> = Vec::new();
     let mut collect = |piece| match piece {
         Piece::Mark(words) => sections.push(Section {
@@ -107,7 +108,7 @@ async fn ask(view: HostView<'_>, links: &ShellLinks) -> Result<Vec<Found>, Trans
             }
         }
     };
-    let words = sh_words(&names);
+    let words = sh_words(names);
     let script = format!("set -- {words}\n{}", include_str!("preflight.sh"));
     let before = now();
     session.run(&script, &[], PATIENCE, &mut collect).await?;
@@ -136,6 +137,18 @@ fn names(view: HostView) -> BTreeSet<String> {
         App::Wsgi(wsgi) => vec![wsgi.url.as_str()],
     };
     urls.into_iter().filter_map(machine).collect()
+}
+
+/// Names that a certificate authority will ask this host for.
+fn certified(view: HostView) -> Vec<String> {
+    if !view.serves_web() {
+        return Vec::new();
+    }
+    let sites = certbot::sites(view.topology.inventory);
+    sites
+        .flat_map(|(site, _)| certbot::names(site))
+        .map(|name| format!("site:{name}"))
+        .collect()
 }
 
 /// The machine in a git URL; `None` for files and addresses.

@@ -52,6 +52,14 @@ pub fn read(sections: &[Section], ports: &[Port], before: u64, after: u64) -> Ve
         let name = section.words.get(1).map_or("", String::as_str);
         found.push(resolved(name, section.body.trim()));
     }
+    let own: Vec<&str> = body("addresses").split_whitespace().collect();
+    for section in sections
+        .iter()
+        .filter(|section| section.words.first().is_some_and(|word| word == "site"))
+    {
+        let name = section.words.get(1).map_or("", String::as_str);
+        found.push(leads_here(name, &section.body, &own));
+    }
     found
 }
 
@@ -183,6 +191,24 @@ fn resolved(name: &str, answer: &str) -> Found {
     }
 }
 
+/// Whether DNS leads from a site's name to the host: a certificate authority will go that way.
+fn leads_here(name: &str, answer: &str, own: &[&str]) -> Found {
+    let there: Vec<&str> = answer.split_whitespace().collect();
+    if there.is_empty() {
+        return Found::new("DNS", Verdict::Bad, format!("{name} does not resolve in DNS"))
+            .hint("certbot's authority looks the site up: add a record that leads to this host");
+    }
+    match there.iter().find(|address| !own.contains(address)) {
+        None => Found::new("DNS", Verdict::Good, format!("{name} is {}", there.join(", "))),
+        Some(other) => Found::new(
+            "DNS",
+            Verdict::Warning,
+            format!("{name} is {other} in DNS, which is no address of this host"),
+        )
+        .hint("certbot's authority asks there: correct the record, unless that address is forwarded to this host"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +225,8 @@ mod tests {
         ),
         ("apt", "status 0\n"),
         ("name git.example.com", "192.0.2.7 STREAM git.example.com\n"),
+        ("addresses", "192.0.2.9 2001:db8::9 \n"),
+        ("site erp.example.com", "192.0.2.9\n2001:db8::9\n"),
     ];
 
     const PORTS: [Port; 2] = [
@@ -232,7 +260,7 @@ mod tests {
     #[test]
     fn a_good_host_has_only_good_findings() {
         let found = findings(&[]);
-        assert_eq!(found.len(), 7, "{found:#?}");
+        assert_eq!(found.len(), 8, "{found:#?}");
         assert!(found.iter().all(|found| found.verdict == Verdict::Good), "{found:#?}");
     }
 
@@ -283,6 +311,18 @@ mod tests {
                 "\n",
                 Verdict::Bad,
                 "git.example.com does not resolve",
+            ),
+            (
+                "site erp.example.com",
+                "\n",
+                Verdict::Bad,
+                "erp.example.com does not resolve in DNS",
+            ),
+            (
+                "site erp.example.com",
+                "192.0.2.9\n192.0.2.8\n",
+                Verdict::Warning,
+                "erp.example.com is 192.0.2.8 in DNS, which is no address of this host",
             ),
         ];
         for (mark, body, verdict, detail) in cases {

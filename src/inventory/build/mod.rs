@@ -4,6 +4,7 @@
 //! with an error never becomes an inventory.
 
 mod app;
+mod certbot;
 pub(in crate::inventory) mod check;
 mod hooks;
 mod hosts;
@@ -61,6 +62,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
     };
     hosts::check_workers(&mut check, &inventory, &raw.hosts);
     ports::check(&mut check, &inventory, raw);
+    certbot::check(&mut check, &inventory, raw);
     inventory.secret_spans = check.secret_spans;
     (inventory, check.list)
 }

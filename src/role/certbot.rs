@@ -1,0 +1,151 @@
+//! certbot: certificates from an authority by HTTP-01. The first one comes with an apply; the host renews by itself, with
+//! the package's timer and a hook that makes nginx take it up.
+//!
+//! nginx reads `tls/SITE.crt` whatever is there: a self-signed stand-in until there is a certificate, then a link into
+//! certbot's folder. It comes last of all roles, since nothing else should wait for somebody else's server.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Role, Scope, nginx};
+use crate::error::Result;
+use crate::inventory::{Certbot, Inventory, Site, Tls};
+use crate::quote::sh;
+use crate::resource::{Command, Guard, OnChange, Service, file::sha256};
+
+/// The role.
+pub const ROLE: Role = Role {
+    name: "certbot",
+    applies: |view| view.serves_web() && sites(view.topology.inventory).next().is_some(),
+    declare,
+};
+
+/// What answers HTTP-01; nginx serves it on port 80.
+pub const WEBROOT: &str = "/var/lib/hactl/acme";
+
+/// What renews.
+pub const TIMER: &str = "certbot.timer";
+
+const STEPS: &str = include_str!("certbot.sh");
+const FRESH: &str = include_str!("certbot_fresh.sh");
+
+/// Sites whose certificates certbot gets.
+pub fn sites(inventory: &Inventory) -> impl Iterator<Item = (&Site, &Certbot)> {
+    inventory.sites.iter().filter_map(|site| match &site.tls {
+        Tls::Certbot(certbot) => Some((site, certbot)),
+        _ => None,
+    })
+}
+
+/// Names in a site's certificate.
+pub fn names(site: &Site) -> impl Iterator<Item = &str> {
+    std::iter::once(&site.name).chain(&site.aliases).map(String::as_str)
+}
+
+/// What nginx reads besides `tls/SITE.crt` and `.key`, as soon as those are links: certbot's own links, which change with
+/// each renewal.
+pub fn watched(site: &Site) -> [String; 2] {
+    ["fullchain", "privkey"].map(|file| format!("/etc/letsencrypt/live/{}/{file}.pem", site.name))
+}
+
+/// A shell test of what is there; prints `stand-in` for a certificate that is not certbot's.
+pub fn status(site: &Site) -> String {
+    let [chain, _] = watched(site);
+    format!(
+        "[ {} -ef {} ] || echo stand-in",
+        sh(&nginx::path(&site.name, "crt")),
+        sh(&chain)
+    )
+}
+
+/// A shell test of the renewals: fails when the last run of certbot's service did.
+pub fn renewals() -> String {
+    format!(
+        "systemctl -q is-active {TIMER} || {{ echo '{TIMER} is not active: nothing renews certificates'; exit 1; }}\n\
+         if systemctl -q is-failed certbot.service; then\n\
+         \x20   echo 'the last run failed: journalctl -u certbot.service'\n\
+         else\n\
+         \x20   echo \"{TIMER} is active\"\n\
+         fi"
+    )
+}
+
+fn declare(scope: &mut Scope) -> Result<()> {
+    let inventory = scope.inventory();
+    scope.packages(&["certbot"]);
+    let folder = "/etc/letsencrypt/renewal-hooks/deploy";
+    for path in ["/etc/letsencrypt", "/etc/letsencrypt/renewal-hooks", folder] {
+        scope.directory(path, "root", "root", 0o755);
+    }
+    let all: Vec<&str> = sites(inventory).map(|(site, _)| site.name.as_str()).collect();
+    let context = json!({ "sites": all.join(" "), "https_port": inventory.nginx.https_port });
+    let mut hook = scope.file(&format!("{folder}/hactl-nginx"), "certbot/take-up", &context)?;
+    hook.mode = 0o755;
+    scope.add(hook);
+    scope.add(Service {
+        unit: TIMER.into(),
+        watches: Vec::new(),
+        on_change: OnChange::Restart,
+        health: format!("systemctl is-active {TIMER}"),
+        patience: Duration::from_secs(10),
+    });
+    let mut servers: Vec<&str> = Vec::new();
+    for (_, certbot) in sites(inventory) {
+        if !servers.contains(&certbot.server.as_str()) {
+            servers.push(&certbot.server);
+            scope.add(account(certbot));
+        }
+    }
+    for (site, certbot) in sites(inventory) {
+        scope.add(issue(site, certbot));
+    }
+    Ok(())
+}
+
+fn command(name: String, guards: Vec<Guard>, run: String) -> Command {
+    Command {
+        name,
+        guards,
+        run,
+        user: None,
+        dir: None,
+        env: Vec::new(),
+        input: None,
+        deadline: Duration::from_secs(300),
+        creates: Vec::new(),
+    }
+}
+
+fn account(certbot: &Certbot) -> Command {
+    let Certbot { email, server, .. } = certbot;
+    let stamp = Guard::Stamp {
+        path: format!("/var/lib/hactl/stamps/certbot-{}", &sha256(server.as_bytes())[..12]),
+        value: email.clone(),
+    };
+    command(
+        format!("account at {server}"),
+        vec![stamp],
+        format!("SERVER={} EMAIL={}\n{STEPS}\naccount", sh(server), sh(email)),
+    )
+}
+
+fn issue(site: &Site, certbot: &Certbot) -> Command {
+    let all: Vec<&str> = names(site).collect();
+    let stamp = Guard::Stamp {
+        path: format!("/var/lib/hactl/stamps/certificate-{}", site.name),
+        value: format!("{} {}", certbot.server, all.join(" ")),
+    };
+    let here = format!("SITE={}\n{FRESH}\n", sh(&site.name));
+    let run = format!(
+        "{here}NAMES={} SERVER={} SELF_CHECK={}\n{STEPS}\nissue",
+        sh(&all.join(" ")),
+        sh(&certbot.server),
+        if certbot.self_check { "yes" } else { "no" }
+    );
+    command(
+        format!("certificate of {}", site.name),
+        vec![stamp, Guard::Passes(here + "taken_up")],
+        run,
+    )
+}
