@@ -49,13 +49,17 @@ pub fn watched(site: &Site) -> [String; 2] {
     ["fullchain", "privkey"].map(|file| format!("/etc/letsencrypt/live/{}/{file}.pem", site.name))
 }
 
-/// A shell test of what is there; prints `stand-in` for a certificate that is not certbot's.
-pub fn status(site: &Site) -> String {
+/// A shell test of what is there; prints `stand-in` for a certificate that is not certbot's, `not served` when nginx has not
+/// taken it up.
+pub fn status(site: &Site, https_port: u16) -> String {
     let [chain, _] = watched(site);
     format!(
-        "[ {} -ef {} ] || echo stand-in",
-        sh(&nginx::path(&site.name, "crt")),
-        sh(&chain)
+        "[ {certificate} -ef {chain} ] || echo stand-in\n\
+         served=$(openssl s_client -connect 127.0.0.1:{https_port} -servername {name} </dev/null 2>/dev/null | openssl x509 -noout -fingerprint 2>/dev/null)\n\
+         [ \"$served\" = \"$(openssl x509 -in {certificate} -noout -fingerprint)\" ] || echo not served",
+        certificate = sh(&nginx::path(&site.name, "crt")),
+        chain = sh(&chain),
+        name = sh(&site.name),
     )
 }
 

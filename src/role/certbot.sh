@@ -39,10 +39,14 @@ look() {
     return 1
 }
 
-# ask WORD...: certbot, with what it says only when it fails.
+# ask WORD...: certbot, with what it says only when it fails. What an authority answers is sometimes only in the log: where
+# certbot 2.1 meets Python 3.11, an error about the error comes out.
 ask() {
+    log=/var/log/letsencrypt/letsencrypt.log
+    [ -f "$log" ] && old=$(wc -c <"$log") || old=0
     said=$(certbot "$@" --non-interactive --server "$SERVER" 2>&1) && return 0
-    printf '%s\n' "$said" | grep -Ev '^(Saving debug log|Ask for help|Some challenges have failed|An unexpected error|[- ]*$)'
+    printf '%s\n' "$said" | grep -Ev "^(Saving debug log|Ask for help|Some challenges have failed|An unexpected error|AttributeError: can't set|[- ]*\$)"
+    tail -c "+$((old + 1))" "$log" 2>/dev/null | sed -n 's/\\"/"/g; s/^ *"detail": "\(.*\)",\{0,1\}$/the authority says: \1/p' | uniq | tail -n 3
     return 1
 }
 

@@ -111,7 +111,7 @@ pub fn checks(view: &HostView) -> Vec<Check> {
             add(format!("site {}", site.name), Kind::Site(site_test(view, site)));
         }
         for site in &inventory.sites {
-            if let Some((source, test)) = certificate::test(site) {
+            if let Some((source, test)) = certificate::test(site, inventory.nginx.https_port) {
                 add(format!("certificate {}", site.name), Kind::Certificate(source, test));
             }
         }

@@ -380,6 +380,11 @@ impl Stack {
 
     /// The command that runs a script as root on the server, by the system's ssh.
     pub fn ssh(&self, script: &str) -> Command {
+        self.ssh_to(&self.address, script)
+    }
+
+    /// The same on another host of the lab.
+    pub fn ssh_to(&self, address: &str, script: &str) -> Command {
         let mut command = Command::new("ssh");
         command
             .args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o"])
@@ -389,7 +394,7 @@ impl Stack {
             ))
             .arg("-i")
             .arg(self.folder.path().join("id_ed25519"))
-            .arg(format!("{}@{}", self.user, self.address))
+            .arg(format!("{}@{address}", self.user))
             .arg(match self.user {
                 "root" => script.to_owned(),
                 _ => format!("sudo -n sh -c {}", hactl::quote::sh(script)),

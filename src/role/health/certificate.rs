@@ -48,7 +48,7 @@ pub struct Certificate {
 }
 
 /// Who should have made a site's certificate, and the shell that prints its dates; `None` without TLS.
-pub fn test(site: &Site) -> Option<(Source, String)> {
+pub fn test(site: &Site, https_port: u16) -> Option<(Source, String)> {
     let source = match &site.tls {
         Tls::None => return None,
         Tls::SelfSigned => Source::SelfSigned,
@@ -61,12 +61,12 @@ pub fn test(site: &Site) -> Option<(Source, String)> {
         sh(&path)
     );
     if source == Source::Certbot {
-        test = format!("{test}\n{}", certbot::status(site));
+        test = format!("{test}\n{}", certbot::status(site, https_port));
     }
     Some((source, test))
 }
 
-/// `notBefore=2036-08-21 12:40:16Z`, `notAfter=2036-11-19 12:40:16Z`, and `stand-in` when certbot has not succeeded yet.
+/// `notBefore=2036-08-21 12:40:16Z`, `notAfter=2036-11-19 12:40:16Z`, and what [`certbot::status`] says.
 pub fn read(source: Source, text: &str, clock: u64) -> (State, String, Option<Certificate>) {
     let date = |key: &str| {
         let time = text.lines().find_map(|line| line.strip_prefix(key))?;
@@ -75,8 +75,8 @@ pub fn read(source: Source, text: &str, clock: u64) -> (State, String, Option<Ce
     let (Some(start), Some(end)) = (date("notBefore="), date("notAfter=")) else {
         return (State::Bad, "cannot be read".into(), None);
     };
-    let stand_in = text.lines().any(|line| line == "stand-in");
-    let source = if stand_in { Source::SelfSigned } else { source };
+    let has = |word: &str| text.lines().any(|line| line == word);
+    let source = if has("stand-in") { Source::SelfSigned } else { source };
     let left = end.as_second().saturating_sub(i64::try_from(clock).unwrap_or(i64::MAX));
     let certificate = Certificate {
         source,
@@ -91,13 +91,12 @@ pub fn read(source: Source, text: &str, clock: u64) -> (State, String, Option<Ce
         left if left < few => (State::Warn, format!("{days} days left")),
         _ => (State::Ok, format!("{days} days left")),
     };
-    let (state, detail) = match stand_in {
-        true => (
-            State::Bad,
-            format!("self-signed, {left}: a stand-in until certbot succeeds (hactl apply)"),
-        ),
-        false => (state, format!("{}, {left}", source.word())),
+    let (state, more) = match (has("stand-in"), has("not served")) {
+        (true, _) => (State::Bad, ": a stand-in until certbot succeeds (hactl apply)"),
+        (_, true) => (state.max(State::Warn), ", but nginx serves an older one (hactl apply)"),
+        _ => (state, ""),
     };
+    let detail = format!("{}, {left}{more}", source.word());
     (state, detail, Some(certificate))
 }
 
@@ -165,6 +164,13 @@ mod tests {
         assert_eq!(state, State::Bad);
         assert!(detail.starts_with("self-signed, 80 days left: a stand-in"), "{detail}");
         assert_eq!(certificate.unwrap().source, Source::SelfSigned);
+        let (state, detail, _) = read(
+            Source::Certbot,
+            &text.replace("stand-in", "not served"),
+            END - 80 * 86_400,
+        );
+        assert_eq!(state, State::Warn);
+        assert!(detail.contains("an older one"), "{detail}");
         assert_eq!(read(Source::Given, "unable to load certificate", 0).0, State::Bad);
     }
 
