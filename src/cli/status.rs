@@ -11,6 +11,7 @@ use crate::error::{Kind, Result};
 use crate::inventory::{Host, Inventory};
 use crate::report::Note;
 use crate::report::note::Verdict;
+use crate::resource::clock;
 use crate::role::health;
 use crate::topology::{HostView, Topology};
 
@@ -101,6 +102,13 @@ fn findings(inventory: &Inventory, host: &crate::engine::Surveyed, survey: &Surv
         facts.os, facts.os_version, facts.cpus, facts.memory_mb
     );
     let mut lines = vec![("system".to_owned(), Verdict::Good, system, None)];
+    if host.clock.seconds >= clock::SOME {
+        let verdict = match host.clock.seconds < clock::TOO_MUCH {
+            true => Verdict::Warning,
+            false => Verdict::Bad,
+        };
+        lines.push(("clock".into(), verdict, host.clock.to_string(), None));
+    }
     if let Some(view) = Topology::of(inventory).host(&host.name) {
         for finding in health::read(&health::checks(&view), &host.seen) {
             let verdict = match finding.state {

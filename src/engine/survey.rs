@@ -12,6 +12,7 @@ use crate::error::Kind;
 use crate::inventory::Host;
 use crate::plan::{self, Desired, HostPlan, Plan};
 use crate::quote::terminal;
+use crate::resource::clock::{self, Skew};
 use crate::resource::{Ask, Facts, Observed, System};
 use crate::role;
 use crate::secret::{Secret, SecretStore};
@@ -35,6 +36,8 @@ pub struct Surveyed {
     pub seen: Observed,
     /// What it should have.
     pub desired: Desired,
+    /// How far its clock is off.
+    pub clock: Skew,
     /// Values of the secrets that went into it: what this host could print.
     pub secrets: Vec<Secret>,
     /// The open connection.
@@ -148,8 +151,17 @@ impl Engine {
         let asked = Instant::now();
         let mut ask = plan::questions(&assumed);
         ask.extend(&self.also_ask(host));
+        let before = clock::now();
         let mut seen = link.ask(&ask).await.map_err(failed)?;
+        let skew = match seen.facts.clock {
+            // It did not say.
+            0 => Skew::default(),
+            theirs => Skew::of(theirs, before, clock::now()),
+        };
         supported(host, &seen.facts)?;
+        if self.settles {
+            on_time(host, skew)?;
+        }
         if self.settles && seen.facts.busy {
             self.settle(host, link.as_mut()).await?;
             seen = link.ask(&ask).await.map_err(failed)?;
@@ -178,6 +190,7 @@ impl Engine {
                 name: host.name.clone(),
                 seen,
                 desired,
+                clock: skew,
                 secrets,
                 link,
             },
@@ -288,6 +301,24 @@ fn supported(host: &Host, facts: &Facts) -> Result<(), HostFailure> {
             terminal(release.trim())
         ),
         hint: Some(format!("supported are {}", System::supported())),
+    })
+}
+
+/// Refuses a host whose clock is so wrong that what is done to it would fail half-way: package lists and certificates
+/// are not valid yet, or no more.
+fn on_time(host: &Host, skew: Skew) -> Result<(), HostFailure> {
+    if skew.seconds < clock::TOO_MUCH {
+        return Ok(());
+    }
+    let name = &host.name;
+    Err(HostFailure {
+        host: name.clone(),
+        kind: Kind::Refused,
+        message: format!("{name}: its clock is {skew}; nothing was changed"),
+        hint: Some(format!(
+            "{}; at once, when it is the host's that is wrong: hactl exec --limit {name} -- date -s @$(date +%s)",
+            clock::MEND
+        )),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The hosts before anything is done to them: asked in one round trip each.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
@@ -12,6 +12,7 @@ use crate::engine::link::ShellLinks;
 use crate::error::Kind;
 use crate::inventory::{App, HostRole};
 use crate::quote::sh_words;
+use crate::resource::clock;
 use crate::role::certbot;
 use crate::topology::{HostView, Topology};
 use crate::transport::TransportError;
@@ -110,21 +111,14 @@ async fn ask(view: HostView<'_>, links: &ShellLinks) -> Result<Vec<Found>, Trans
     };
     let words = sh_words(names);
     let script = format!("set -- {words}\n{}", include_str!("preflight.sh"));
-    let before = now();
+    let before = clock::now();
     session.run(&script, &[], PATIENCE, &mut collect).await?;
     let backend = session.backend();
     session.close(false).await;
     let detail = format!("root, by {backend} in {}", crate::report::progress::duration(connected));
     let mut found = vec![Found::new("connection", Verdict::Good, detail)];
-    found.extend(read(&sections, &ports(view), before, now()));
+    found.extend(read(&sections, &ports(view), before, clock::now()));
     Ok(found)
-}
-
-/// Seconds since the epoch, here.
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 /// Names of the machines that the app is fetched from.

@@ -2,15 +2,13 @@
 
 use super::{Found, Verdict};
 use crate::resource::System;
+use crate::resource::clock::{self, Skew};
 
 /// MiB of memory below which services do not fit, and below which they are cramped.
 const MEMORY: (u64, u64) = (450, 950);
 
 /// MiB of free disk below which an installation fails, and below which it is cramped.
 const DISK: (u64, u64) = (1024, 4096);
-
-/// Seconds between a host's clock and this one that deserve a look, and that break certificates and replication.
-const CLOCK: (u64, u64) = (3, 60);
 
 /// A piece of the answer: the words of its mark, and what followed.
 pub struct Section {
@@ -42,7 +40,7 @@ pub fn read(sections: &[Section], ports: &[Port], before: u64, after: u64) -> Ve
         let path = section.words.get(1).map_or("/", String::as_str);
         found.push(disk(path, section.body.trim()));
     }
-    found.push(clock(body("clock"), before, after));
+    found.push(time(body("clock"), before, after));
     found.extend(listeners(body("ports"), ports));
     found.push(packages(body("apt")));
     for section in sections
@@ -109,19 +107,17 @@ fn disk(path: &str, free: &str) -> Found {
     }
 }
 
-fn clock(theirs: &str, before: u64, after: u64) -> Found {
+fn time(theirs: &str, before: u64, after: u64) -> Found {
     let Ok(theirs) = theirs.parse::<u64>() else {
         return Found::new("clock", Verdict::Warning, "cannot tell");
     };
-    // Somewhere between asking and the answer it was read.
-    let off = before.saturating_sub(theirs).max(theirs.saturating_sub(after));
-    if off < CLOCK.0 {
-        return Found::new("clock", Verdict::Good, "as here");
-    }
-    let way = if theirs < before { "behind" } else { "ahead of" };
-    let verdict = if off < CLOCK.1 { Verdict::Warning } else { Verdict::Bad };
-    Found::new("clock", verdict, format!("{off} s {way} this machine's"))
-        .hint("let the hosts keep time: apt-get install systemd-timesyncd (or chrony)")
+    let skew = Skew::of(theirs, before, after);
+    let verdict = match skew.seconds {
+        0..clock::SOME => return Found::new("clock", Verdict::Good, "as here"),
+        clock::SOME..clock::TOO_MUCH => Verdict::Warning,
+        _ => Verdict::Bad,
+    };
+    Found::new("clock", verdict, skew.to_string()).hint(clock::MEND)
 }
 
 /// `ss -Hltnp`: `LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=1,fd=6))`.
