@@ -39,14 +39,26 @@ look() {
     return 1
 }
 
-# ask WORD...: certbot, with what it says only when it fails. What an authority answers is sometimes only in the log: where
-# certbot 2.1 meets Python 3.11, an error about the error comes out.
+# ask WORD...: certbot, with what it says only when it fails.
 ask() {
     log=/var/log/letsencrypt/letsencrypt.log
     [ -f "$log" ] && old=$(wc -c <"$log") || old=0
+    # It runs once at a time.
+    tries=0
+    while [ "$(systemctl is-active certbot.service)" = activating ] && [ "$tries" -lt 120 ]; do
+        [ "$tries" -gt 0 ] || echo 'waiting for the renewal that certbot.timer has started'
+        tries=$((tries + 1))
+        sleep 1
+    done
     said=$(certbot "$@" --non-interactive --server "$SERVER" 2>&1) && return 0
-    printf '%s\n' "$said" | grep -Ev "^(Saving debug log|Ask for help|Some challenges have failed|An unexpected error|AttributeError: can't set|[- ]*\$)"
-    tail -c "+$((old + 1))" "$log" 2>/dev/null | sed -n 's/\\"/"/g; s/^ *"detail": "\(.*\)",\{0,1\}$/the authority says: \1/p' | uniq | tail -n 3
+    broken="AttributeError: can't set attribute"
+    printf '%s\n' "$said" | grep -Ev "^(Saving debug log|Ask for help|Some challenges have failed|An unexpected error|$broken|[- ]*\$)"
+    # certbot 2.1 on Python 3.11 loses what an authority answered on the way to the terminal; its log has it.
+    case $said in
+    *"$broken"*)
+        tail -c "+$((old + 1))" "$log" | sed -n 's/\\"/"/g; s/^ *"detail": "\(.*\)",\{0,1\}$/the authority says: \1/p' | uniq | tail -n 3
+        ;;
+    esac
     return 1
 }
 
