@@ -133,13 +133,14 @@ fn names(view: HostView) -> BTreeSet<String> {
     urls.into_iter().filter_map(machine).collect()
 }
 
-/// Names that a certificate authority will ask this host for.
+/// Names that a certificate authority will ask this host for; not those that the host is known to see differently.
 fn certified(view: HostView) -> Vec<String> {
     if !view.serves_web() {
         return Vec::new();
     }
     let sites = certbot::sites(view.topology.inventory);
     sites
+        .filter(|(_, certbot)| certbot.self_check)
         .flat_map(|(site, _)| certbot::names(site))
         .map(|name| format!("site:{name}"))
         .collect()
