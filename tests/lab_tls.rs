@@ -279,7 +279,7 @@ fn certbot() {
         message.contains("https://ca.example.test:14000/dir does not answer: curl: (7)"),
         "{message}"
     );
-    assert!(message.contains("erp.example.com"), "{message}");
+    assert!(message.contains("erp.example.com: served with"), "{message}");
     assert_eq!(visit(&stack, &root, SITE), Ok("200".into()));
     assert_eq!(served(&stack).0, third);
     authority.run("nft delete table inet door");

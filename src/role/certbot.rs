@@ -63,7 +63,7 @@ pub fn status(site: &Site, https_port: u16) -> String {
     )
 }
 
-/// A shell test of the renewals: fails when the last run of certbot's service did.
+/// A shell test of the renewals: fails when the timer does not run, and says when its last run failed.
 pub fn renewals() -> String {
     format!(
         "systemctl -q is-active {TIMER} || {{ echo '{TIMER} is not active: nothing renews certificates'; exit 1; }}\n\
@@ -98,7 +98,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
     for (_, certbot) in sites(inventory) {
         if !servers.contains(&certbot.server.as_str()) {
             servers.push(&certbot.server);
-            scope.add(account(certbot));
+            scope.add(account(inventory, certbot));
         }
     }
     for (site, certbot) in sites(inventory) {
@@ -121,16 +121,25 @@ fn command(name: String, guards: Vec<Guard>, run: String) -> Command {
     }
 }
 
-fn account(certbot: &Certbot) -> Command {
+fn account(inventory: &Inventory, certbot: &Certbot) -> Command {
     let Certbot { email, server, .. } = certbot;
     let stamp = Guard::Stamp {
         path: format!("/var/lib/hactl/stamps/certbot-{}", &sha256(server.as_bytes())[..12]),
         value: email.clone(),
     };
+    let waiting: Vec<&str> = sites(inventory)
+        .filter(|(_, other)| other.server == *server)
+        .map(|(site, _)| site.name.as_str())
+        .collect();
     command(
         format!("account at {server}"),
         vec![stamp],
-        format!("SERVER={} EMAIL={}\n{STEPS}\naccount", sh(server), sh(email)),
+        format!(
+            "SERVER={} EMAIL={} SITES={}\n{STEPS}\naccount",
+            sh(server),
+            sh(email),
+            sh(&waiting.join(", "))
+        ),
     )
 }
 
@@ -142,7 +151,7 @@ fn issue(site: &Site, certbot: &Certbot) -> Command {
     };
     let here = format!("SITE={}\n{FRESH}\n", sh(&site.name));
     let run = format!(
-        "{here}NAMES={} SERVER={} SELF_CHECK={}\n{STEPS}\nissue",
+        "{here}SITES=$SITE NAMES={} SERVER={} SELF_CHECK={}\n{STEPS}\nissue",
         sh(&all.join(" ")),
         sh(&certbot.server),
         if certbot.self_check { "yes" } else { "no" }

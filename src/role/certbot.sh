@@ -1,10 +1,12 @@
-# What the steps of the role certbot do; they set $SERVER, and $EMAIL or $SITE, $NAMES and $SELF_CHECK.
+# What the steps of the role certbot do; they set $SERVER, the $SITES that wait for it, and $EMAIL or $SITE, its $NAMES and
+# $SELF_CHECK.
 ACME=/var/lib/hactl/acme
 
 # reach: fails when the authority does not answer, in fewer words than certbot.
 reach() {
     said=$(curl -fsS -o /dev/null --max-time 20 "$SERVER" 2>&1) && return 0
     printf 'the certificate authority at %s does not answer: %s\n' "$SERVER" "$said"
+    echo "$SITES: served with the certificate that was there"
     return 1
 }
 
