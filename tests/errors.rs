@@ -506,6 +506,13 @@ fn hosts(book: &mut Book) {
     book.chapter("hosts");
     let words = |text: &str| Line::Mark(text.to_owned());
     let facts = || vec![words("facts"), Line::text("ID=debian\nVERSION_ID=\"12\"\ncpus=2\n")];
+    let late = || {
+        let clock = hactl::resource::clock::now() - 3600;
+        vec![
+            words("facts"),
+            Line::text(&format!("ID=debian\nVERSION_ID=\"12\"\nclock={clock}\n")),
+        ]
+    };
     let speaking = |lines: Vec<Line>| Liar::speaking(vec![Act::Say(lines), Act::Close]);
     let probe = |act: Act| Liar::answering(vec![act]);
     let order = |lines: Vec<Line>, status: &str| {
@@ -548,6 +555,7 @@ fn hosts(book: &mut Book) {
         ),
         ("closed while it was asked", probe(Act::Close)),
         ("no status", probe(Act::Answer(facts(), "x".into()))),
+        ("a clock that is an hour behind", probe(Act::Answer(late(), "0".into()))),
         (
             "locked by somebody",
             order(
@@ -624,6 +632,10 @@ fn hosts(book: &mut Book) {
     for (what, host) in cases {
         let said = told(&host);
         assert!(!said.is_empty(), "{what}: nothing was said");
+        // Some seconds have passed since the answer was written.
+        let said = (3601..3700).fold(said, |said, seconds| {
+            said.replace(&format!("{seconds} s behind"), "3600 s behind")
+        });
         book.entry(what, &said);
     }
 }

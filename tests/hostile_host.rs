@@ -160,9 +160,12 @@ fn words(text: &str) -> Line {
 
 /// What an honest, bare host says to a probe, as far as it matters.
 fn honest_probe() -> Vec<Line> {
+    let clock = hactl::resource::clock::now();
     vec![
         words("facts"),
-        Line::text("ID=debian\nVERSION_ID=\"12\"\ncpus=2\nmemory_kb=4096000\nclock=1700000000\n"),
+        Line::text(&format!(
+            "ID=debian\nVERSION_ID=\"12\"\ncpus=2\nmemory_kb=4096000\nclock={clock}\n"
+        )),
     ]
 }
 

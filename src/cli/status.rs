@@ -11,6 +11,7 @@ use crate::error::{Kind, Result};
 use crate::inventory::{Host, Inventory};
 use crate::report::Note;
 use crate::report::note::Verdict;
+use crate::resource::clock;
 use crate::role::health;
 use crate::topology::{HostView, Live, Topology};
 
@@ -36,6 +37,8 @@ pub(super) struct Finding {
     pub verdict: Verdict,
     /// In words.
     pub detail: String,
+    /// Of a certificate: where it comes from and until when it is good.
+    pub certificate: Option<health::Certificate>,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
@@ -90,6 +93,7 @@ pub(super) fn look(context: &Context, prepared: Prepared) -> Result<Looked> {
                 subject: finding.subject.clone(),
                 verdict: finding.verdict,
                 detail: finding.detail.clone(),
+                certificate: finding.certificate.clone(),
             });
         }
         let live = survey.live.clone();
@@ -144,6 +148,7 @@ fn findings(inventory: &Inventory, survey: &Survey) -> Vec<Finding> {
             .to_owned(),
             verdict: Verdict::Bad,
             detail: failure.message.lines().next().unwrap_or_default().to_owned(),
+            certificate: None,
         }
     }));
     findings
@@ -155,6 +160,7 @@ fn of_host(inventory: &Inventory, host: &Surveyed, survey: &Survey) -> Vec<Findi
         subject: subject.to_owned(),
         verdict,
         detail,
+        certificate: None,
     };
     let facts = &host.seen.facts;
     let system = format!(
@@ -162,6 +168,13 @@ fn of_host(inventory: &Inventory, host: &Surveyed, survey: &Survey) -> Vec<Findi
         facts.os, facts.os_version, facts.cpus, facts.memory_mb
     );
     let mut findings = vec![finding("system", Verdict::Good, system)];
+    if host.clock.seconds >= clock::SOME {
+        let verdict = match host.clock.seconds < clock::TOO_MUCH {
+            true => Verdict::Warning,
+            false => Verdict::Bad,
+        };
+        findings.push(finding("clock", verdict, host.clock.to_string()));
+    }
     if let Some(view) = Topology::of(inventory).host(&host.name) {
         for health in health::read(&health::checks(&view), &host.seen) {
             let verdict = match health.state {
@@ -169,7 +182,10 @@ fn of_host(inventory: &Inventory, host: &Surveyed, survey: &Survey) -> Vec<Findi
                 health::State::Warn => Verdict::Warning,
                 health::State::Bad => Verdict::Bad,
             };
-            findings.push(finding(&health.name, verdict, health.detail));
+            findings.push(Finding {
+                certificate: health.certificate,
+                ..finding(&health.name, verdict, health.detail)
+            });
         }
     }
     let plans = &survey.plan.hosts;

@@ -53,7 +53,8 @@ pub struct Engine {
     pub doing: String,
     /// Ties plans to the inventory, its secrets and its templates.
     pub fingerprint: String,
-    /// Whether a host that is still busy with a run that was cut off is waited for before its plan is made.
+    /// Whether hosts are going to be changed: one that is still busy with a run that was cut off is waited for before its
+    /// plan is made, and one whose clock is wrong is refused.
     pub settles: bool,
     /// Asked together with the plan's questions.
     pub extra_questions: Option<ExtraQuestions>,

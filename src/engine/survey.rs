@@ -12,6 +12,7 @@ use crate::error::Kind;
 use crate::inventory::Host;
 use crate::plan::{self, Desired, HostPlan, Plan};
 use crate::quote::terminal;
+use crate::resource::clock::{self, Skew};
 use crate::resource::{Ask, Facts, Observed, System};
 use crate::role::{self, live};
 use crate::secret::{Secret, SecretStore};
@@ -38,6 +39,8 @@ pub struct Surveyed {
     pub seen: Observed,
     /// What it should have.
     pub desired: Desired,
+    /// How far its clock is off.
+    pub clock: Skew,
     /// Values of the secrets that went into it: what this host could print.
     pub secrets: Vec<Secret>,
     /// The open connection.
@@ -103,6 +106,7 @@ struct Asked<'a> {
     seen: Observed,
     ask: Ask,
     since: Instant,
+    clock: Skew,
     /// Whether it takes part, or was only asked for the sake of others.
     planned: bool,
 }
@@ -214,9 +218,18 @@ impl Engine {
         if planned {
             ask.extend(&self.also_ask(host));
         }
+        let before = clock::now();
         let mut seen = link.ask(&ask).await.map_err(failed)?;
+        let skew = match seen.facts.clock {
+            // It did not say.
+            0 => Skew::default(),
+            theirs => Skew::of(theirs, before, clock::now()),
+        };
         if planned {
             supported(host, &seen.facts)?;
+            if self.settles {
+                on_time(host, skew)?;
+            }
             if self.settles && seen.facts.busy {
                 self.settle(host, link.as_mut()).await?;
                 seen = link.ask(&ask).await.map_err(failed)?;
@@ -228,6 +241,7 @@ impl Engine {
             seen,
             ask,
             since,
+            clock: skew,
             planned,
         })
     }
@@ -244,6 +258,7 @@ impl Engine {
             mut seen,
             ask,
             since,
+            clock,
             ..
         } = asked;
         let failed = |error: TransportError| HostFailure::transport(&host.name, &error);
@@ -270,6 +285,7 @@ impl Engine {
             name: host.name.clone(),
             seen,
             desired,
+            clock,
             secrets,
             link,
         };
@@ -384,6 +400,24 @@ fn supported(host: &Host, facts: &Facts) -> Result<(), HostFailure> {
             terminal(release.trim())
         ),
         hint: Some(format!("supported are {}", System::supported())),
+    })
+}
+
+/// Refuses a host whose clock is so wrong that what is done to it would fail half-way: package lists and certificates
+/// are not valid yet, or no more.
+fn on_time(host: &Host, skew: Skew) -> Result<(), HostFailure> {
+    if skew.seconds < clock::TOO_MUCH {
+        return Ok(());
+    }
+    let name = &host.name;
+    Err(HostFailure {
+        host: name.clone(),
+        kind: Kind::Refused,
+        message: format!("{name}: its clock is {skew}; nothing was changed"),
+        hint: Some(format!(
+            "{}; at once, when it is the host's that is wrong: hactl exec --limit {name} -- date -s @$(date +%s)",
+            clock::MEND
+        )),
     })
 }
 

@@ -326,6 +326,24 @@ pub enum Tls {
         /// PEM key.
         key: PathBuf,
     },
+    /// From a certificate authority, by certbot and HTTP-01.
+    Certbot(Certbot),
+}
+
+/// How certbot gets certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certbot {
+    /// Whom the authority writes to.
+    pub email: String,
+    /// ACME directory, an https URL.
+    pub server: String,
+    /// Whether each name is asked for over DNS and HTTP before the authority is.
+    pub self_check: bool,
+}
+
+impl Certbot {
+    /// The directory of Let's Encrypt.
+    pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 }
 
 /// A secret as the inventory names it.

@@ -25,7 +25,8 @@ pub struct RawInventory {
     pub app: At<RawApp>,
     /// The sites served. Required.
     pub sites: List<RawSite>,
-    /// TLS of every site that does not say otherwise: `none`, `self-signed` (default) or `{ certificate, key }`.
+    /// TLS of every site that does not say otherwise: `none`, `self-signed` (default), `{ certificate, key }` or
+    /// `{ certbot }`.
     pub tls: At<RawTls>,
     /// Database knobs.
     pub mariadb: At<RawMariaDb>,
@@ -316,14 +317,14 @@ pub struct RawSite {
     pub apps: List<String>,
     /// Database and its user. Default: made from the name.
     pub db_name: At<String>,
-    /// `none`, `self-signed` or `{ certificate, key }`.
+    /// `none`, `self-signed`, `{ certificate, key }` or `{ certbot }`.
     pub tls: At<RawTls>,
     /// Extra keys of site_config.json.
     pub config: At<Map<String, Value>>,
 }
 
 /// `tls`.
-pub type RawTls = Either<RawTlsWord, RawTlsFiles>;
+pub type RawTls = Either<RawTlsWord, RawTlsMap>;
 
 /// `tls` in a word.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
@@ -336,14 +337,31 @@ pub enum RawTlsWord {
     SelfSigned,
 }
 
-/// `tls: { certificate, key }`.
+/// Where a certificate comes from: either files that you have, or certbot.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct RawTlsFiles {
+pub struct RawTlsMap {
     /// PEM chain on this machine.
     pub certificate: At<String>,
     /// PEM key on this machine.
     pub key: At<String>,
+    /// From a certificate authority, renewed by the host itself.
+    pub certbot: At<RawCertbot>,
+}
+
+/// Certificates by certbot and HTTP-01.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawCertbot {
+    /// Address for the account at the authority. Required.
+    pub email: At<String>,
+    /// Whether you agree to the authority's terms of service: only `true` does. Required.
+    pub agree_tos: At<bool>,
+    /// URL of the authority's ACME directory. Default: Let's Encrypt's.
+    pub server: At<String>,
+    /// Whether the host first looks up each name in DNS and fetches a test file from there, so that no attempt is wasted.
+    /// Turn it off where the host cannot reach its own public address. Default true.
+    pub self_check: At<bool>,
 }
 
 /// Database knobs.

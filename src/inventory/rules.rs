@@ -63,6 +63,43 @@ pub fn alias(text: &str) -> Result<(), Refusal> {
     site(text.strip_prefix("*.").unwrap_or(text))
 }
 
+/// An e-mail address, in the plain form that every authority takes.
+pub fn email(text: &str) -> Result<(), Refusal> {
+    let local = |text: &str| {
+        (1..=64).contains(&text.len())
+            && !text.starts_with(['-', '.'])
+            && !text.ends_with('.')
+            && !text.contains("..")
+            && all(text, |c| c.is_ascii_alphanumeric() || ".+-_%".contains(c))
+    };
+    if text
+        .split_once('@')
+        .is_some_and(|(name, domain)| local(name) && domain.contains('.') && site(domain).is_ok())
+    {
+        return Ok(());
+    }
+    refuse("is no e-mail address: `name@example.com`, the domain in lower case")
+}
+
+/// URL of an ACME directory.
+pub fn acme_directory(text: &str) -> Result<(), Refusal> {
+    let Some(rest) = text.strip_prefix("https://") else {
+        return refuse("is no https URL, which the directory of an ACME authority must be");
+    };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (host, port) = authority.split_once(':').unwrap_or((authority, "443"));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+    let fine = site(host).is_ok()
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
+        && text.len() <= 500
+        && all(path, plain)
+        && !path.split('/').any(|part| part == ".." || part == ".");
+    if fine {
+        return Ok(());
+    }
+    refuse("is no URL of an ACME directory, e.g. https://acme.example.com/directory")
+}
+
 /// Name of a system user.
 pub fn user(text: &str) -> Result<(), Refusal> {
     let ok = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
@@ -412,6 +449,45 @@ mod tests {
                     "h:-x",
                     "https://h/a b",
                     "git@h:",
+                ],
+            ),
+            (
+                email,
+                &["ops@example.com", "first.last+tag@mail.example.com", "a_b-c@x.y"],
+                &[
+                    "",
+                    "ops",
+                    "ops@",
+                    "@example.com",
+                    "ops@localhost",
+                    "-x@example.com",
+                    "a b@example.com",
+                    "a@b@example.com",
+                    "a'b@example.com",
+                    "a..b@example.com",
+                    "ops@Example.com",
+                    "$(id)@example.com",
+                ],
+            ),
+            (
+                acme_directory,
+                &[
+                    "https://acme-v02.api.letsencrypt.org/directory",
+                    "https://ca.lan:14000/dir",
+                    "https://10.0.0.9/acme/acme/directory",
+                ],
+                &[
+                    "",
+                    "http://ca.lan/dir",
+                    "https://",
+                    "https://ca.lan:0/dir",
+                    "https://ca.lan:x/dir",
+                    "https://u:p@ca.lan/dir",
+                    "https://ca.lan/a b",
+                    "https://ca.lan/$(id)",
+                    "https://ca.lan/../x",
+                    "https://ca.lan/dir?x=1",
+                    "-https://ca.lan/",
                 ],
             ),
             (

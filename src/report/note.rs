@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::StepOutcome;
 use crate::engine::history::Outcome;
 use crate::error::Error;
+use crate::role::health::Certificate;
 
 /// One line of a verb.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -52,6 +53,9 @@ pub enum Note {
         verdict: Verdict,
         /// In words.
         detail: String,
+        /// For a certificate that could be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate: Option<Certificate>,
     },
     /// `render`: a file was written.
     Rendered {

@@ -5,6 +5,7 @@
 
 pub mod ask;
 pub mod change;
+pub mod clock;
 mod command;
 mod database;
 mod facts;

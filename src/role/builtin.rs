@@ -10,6 +10,7 @@ macro_rules! templates {
 pub const TEMPLATES: &[(&str, &str)] = templates![
     "app/gunicorn.conf.py",
     "base/sysctl.conf",
+    "certbot/take-up",
     "dbcheck/check",
     "dbcheck/service",
     "dbcheck/socket",

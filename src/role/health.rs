@@ -1,17 +1,21 @@
 //! What `status` asks a host, and what it makes of the answers. Derived from the same topology as the roles; it names
 //! what should be there, so a host that has nothing yet answers "bad" and not nothing.
 
-use std::collections::BTreeSet;
+mod certificate;
+
+use std::cell::Cell;
 
 use serde::{Deserialize, Serialize};
 
 use super::frappe::programs;
 use super::redis::Instance;
-use super::{endpoint, nginx, redis};
+use super::{certbot, endpoint, nginx, redis};
 use crate::inventory::{App, HostRole, Site};
 use crate::quote::sh;
 use crate::resource::{Ask, Observed, replication};
 use crate::topology::HostView;
+
+pub use certificate::{Certificate, Source};
 
 /// How well something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
@@ -34,6 +38,8 @@ pub struct Health {
     pub state: State,
     /// In a few words; may hold what the host said.
     pub detail: String,
+    /// For a certificate that could be read.
+    pub certificate: Option<Certificate>,
 }
 
 /// One thing to look at.
@@ -56,8 +62,10 @@ pub enum Kind {
     Site(String),
     /// A shell test passes; the last line says why it does or does not.
     Answers(String),
-    /// A certificate, by path, is valid for a while.
-    Certificate(String),
+    /// A site's certificate is valid for a while; the shell prints its dates.
+    Certificate(Source, String),
+    /// Certificates are renewed; the shell says what is not as it should be.
+    Renewals(String),
     /// MariaDB answers on its socket.
     MariaDb,
     /// MariaDB's part in the replication; whether commits should wait for a replica.
@@ -117,10 +125,13 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         for site in &inventory.sites {
             add(format!("site {}", site.name), Kind::Site(site_test(view, site)));
         }
-        let certificates: BTreeSet<_> = inventory.sites.iter().filter_map(nginx::certificate).collect();
-        for path in certificates {
-            let name = path.rsplit('/').next().unwrap_or(&path).trim_end_matches(".crt");
-            add(format!("certificate {name}"), Kind::Certificate(path.clone()));
+        for site in &inventory.sites {
+            if let Some((source, test)) = certificate::test(site, inventory.nginx.https_port) {
+                add(format!("certificate {}", site.name), Kind::Certificate(source, test));
+            }
+        }
+        if certbot::sites(inventory).next().is_some() {
+            add("certificate renewal".into(), Kind::Renewals(certbot::renewals()));
         }
     }
     for role in inventory
@@ -178,11 +189,13 @@ pub fn questions(checks: &[Check]) -> Ask {
                 ask.units.insert(unit.clone());
             }
             Kind::Programs(_) => ask.programs = true,
-            Kind::Site(test) | Kind::Redis(test) | Kind::Answers(test) => ask.test(&check.name, test),
-            Kind::Certificate(path) => ask.test(
-                &check.name,
-                &format!("openssl x509 -in {} -noout -enddate -dateopt iso_8601", sh(path)),
-            ),
+            Kind::Site(test)
+            | Kind::Redis(test)
+            | Kind::Answers(test)
+            | Kind::Certificate(_, test)
+            | Kind::Renewals(test) => {
+                ask.test(&check.name, test);
+            }
             Kind::MariaDb => ask.sql(&check.name, "SHOW GLOBAL STATUS LIKE 'Uptime'"),
             Kind::Replication { .. } => ask.test(replication::KEY, replication::QUESTION),
             Kind::Disk(paths) => {
@@ -201,6 +214,7 @@ pub fn questions(checks: &[Check]) -> Ask {
 /// What the answers say.
 pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
     let health = |check: &Check| {
+        let certificate = Cell::new(None);
         let (state, detail) = match &check.kind {
             Kind::Unit(unit) => read_unit(seen, unit),
             Kind::Programs(group) => read_programs(seen, group),
@@ -208,7 +222,12 @@ pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
             Kind::Answers(_) => output(seen, check, |text| {
                 (State::Ok, text.lines().last().unwrap_or_default().to_owned())
             }),
-            Kind::Certificate(_) => output(seen, check, |text| read_certificate(text, seen.facts.clock)),
+            Kind::Certificate(source, _) => output(seen, check, |text| {
+                let (state, detail, read) = certificate::read(*source, text, seen.facts.clock);
+                certificate.set(read);
+                (state, detail)
+            }),
+            Kind::Renewals(_) => output(seen, check, certificate::read_renewals),
             Kind::MariaDb => read_mariadb(seen, &check.name),
             Kind::Replication { semi_sync } => {
                 super::replication::health(replication::Replication::seen(seen).as_ref(), *semi_sync)
@@ -223,6 +242,7 @@ pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
             name: check.name.clone(),
             state,
             detail,
+            certificate: certificate.into_inner(),
         }
     };
     checks.iter().map(health).collect()
@@ -301,30 +321,6 @@ fn read_site(text: &str) -> (State, String) {
         Ok(200..=399) => (State::Warn, detail),
         Ok(_) => (State::Bad, detail),
         Err(_) => (State::Bad, "no answer".into()),
-    }
-}
-
-/// `notAfter=2036-11-19 12:40:16Z`.
-fn read_certificate(text: &str, clock: u64) -> (State, String) {
-    let end = text
-        .lines()
-        .find_map(|line| line.strip_prefix("notAfter="))
-        .and_then(|time| time.trim().replacen(' ', "T", 1).parse::<jiff::Timestamp>().ok());
-    let Some(end) = end else {
-        return (State::Bad, "cannot be read".into());
-    };
-    let left = end.as_second().saturating_sub(i64::try_from(clock).unwrap_or(i64::MAX));
-    match left {
-        ..=0 => (State::Bad, format!("expired on {}", end.strftime("%F"))),
-        _ => {
-            let days = left / 86_400;
-            let state = match days {
-                ..7 => State::Bad,
-                7..30 => State::Warn,
-                _ => State::Ok,
-            };
-            (state, format!("{days} days left"))
-        }
     }
 }
 
@@ -447,16 +443,6 @@ mod tests {
         assert_eq!(read_site("301 2.5").0, State::Warn);
         assert_eq!(read_site("502 0.001").0, State::Bad);
         assert_eq!(read_site("").0, State::Bad);
-    }
-
-    #[test]
-    fn certificates() {
-        let at = |clock| read_certificate("notAfter=2036-11-18 12:40:16Z", clock);
-        assert_eq!(at(1_795_264_800).0, State::Ok);
-        assert_eq!(at(2_110_624_816 - 10 * 86_400), (State::Warn, "10 days left".into()));
-        assert_eq!(at(2_110_624_816 - 2 * 86_400).0, State::Bad);
-        assert_eq!(at(2_110_624_817), (State::Bad, "expired on 2036-11-18".into()));
-        assert_eq!(read_certificate("unable to load certificate", 0).0, State::Bad);
     }
 
     #[test]

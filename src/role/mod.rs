@@ -5,6 +5,7 @@
 pub mod app;
 mod base;
 mod builtin;
+pub mod certbot;
 mod dbcheck;
 mod endpoint;
 mod frappe;
@@ -66,6 +67,8 @@ pub const ROLES: &[Role] = &[
     // After nginx: its realtime server trusts the certificate that nginx's role makes.
     frappe::ROLE,
     passwords::ROLE,
+    // Last: a server of somebody else has its part in it.
+    certbot::ROLE,
 ];
 
 /// Everything a host should have.

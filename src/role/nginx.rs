@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Role, Scope, stage};
+use super::{Role, Scope, certbot, stage};
 use crate::error::Result;
 use crate::inventory::secrets::pem;
 use crate::inventory::{App, Site, Tls};
@@ -29,14 +29,19 @@ const SELF_SIGNED: &str = "self-signed";
 
 /// Path of the certificate that covers a site, `None` without TLS.
 pub fn certificate(site: &Site) -> Option<String> {
-    certificate_name(site).map(|name| format!("{ROOT}/tls/{name}.crt"))
+    certificate_name(site).map(|name| path(&name, "crt"))
+}
+
+/// Path of a certificate (`crt`) or key (`key`) that nginx reads.
+pub fn path(name: &str, ending: &str) -> String {
+    format!("{ROOT}/tls/{name}.{ending}")
 }
 
 fn certificate_name(site: &Site) -> Option<String> {
     match site.tls {
         Tls::None => None,
         Tls::SelfSigned => Some(SELF_SIGNED.to_owned()),
-        Tls::Files { .. } => Some(site.name.clone()),
+        Tls::Files { .. } | Tls::Certbot(_) => Some(site.name.clone()),
     }
 }
 
@@ -47,6 +52,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
     scope.directory(&format!("{ROOT}/hactl"), "root", "root", 0o755);
     let mut watches = Vec::new();
     self_signed(scope, &mut watches);
+    stand_ins(scope, &mut watches);
     let mut files = given(scope)?;
     files.extend(configuration(scope)?);
     for mut file in files {
@@ -103,41 +109,58 @@ fn self_signed(scope: &mut Scope, watches: &mut Vec<String>) {
     if names.is_empty() {
         return;
     }
-    let (certificate, key) = (
-        format!("{ROOT}/tls/{SELF_SIGNED}.crt"),
-        format!("{ROOT}/tls/{SELF_SIGNED}.key"),
-    );
+    let (certificate, key) = (path(SELF_SIGNED, "crt"), path(SELF_SIGNED, "key"));
+    let mut command = sign("self-signed certificate".into(), &names, 3650, &certificate, &key);
+    command.guards.push(Guard::Stamp {
+        path: "/var/lib/hactl/stamps/self-signed".into(),
+        value: names.join(" "),
+    });
+    scope.add(command);
+    watches.extend([certificate, key]);
+}
+
+/// What is served until certbot has a certificate. What is there already, of whatever origin, is left alone.
+fn stand_ins(scope: &mut Scope, watches: &mut Vec<String>) {
+    let mut any = false;
+    for (site, _) in certbot::sites(scope.inventory()) {
+        any = true;
+        let names: Vec<&str> = certbot::names(site).collect();
+        let (certificate, key) = (path(&site.name, "crt"), path(&site.name, "key"));
+        let name = format!("stand-in certificate of {}", site.name);
+        scope.add(sign(name, &names, 90, &certificate, &key));
+        watches.extend([certificate, key]);
+        watches.extend(certbot::watched(site));
+    }
+    if any {
+        scope.directory(certbot::WEBROOT, "root", "root", 0o755);
+    }
+}
+
+/// Makes a self-signed certificate for names, valid for `days`, when it or its key is missing.
+fn sign(name: String, names: &[&str], days: u32, certificate: &str, key: &str) -> Command {
     let alternatives: Vec<_> = names.iter().map(|name| format!("DNS:{name}")).collect();
-    scope.add(Command {
-        name: "self-signed certificate".into(),
-        guards: vec![
-            Guard::Exists(certificate.clone()),
-            Guard::Exists(key.clone()),
-            Guard::Stamp {
-                path: "/var/lib/hactl/stamps/self-signed".into(),
-                value: names.join(" "),
-            },
-        ],
+    Command {
+        name,
+        guards: vec![Guard::Exists(certificate.to_owned()), Guard::Exists(key.to_owned())],
         run: format!(
             "umask 077\n\
-             openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -sha256 -days 3650 -subj '/CN=hactl self-signed' -addext {names} -addext extendedKeyUsage=serverAuth -keyout {key}~ -out {certificate}~ 2>&1\n\
+             openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -sha256 -days {days} -subj '/CN=hactl self-signed' -addext {names} -addext extendedKeyUsage=serverAuth -keyout {key}~ -out {certificate}~ 2>&1\n\
              chmod 600 {key}~\n\
              chmod 644 {certificate}~\n\
              sync {key}~ {certificate}~\n\
              mv -fT -- {key}~ {key}\n\
              mv -fT -- {certificate}~ {certificate}",
             names = sh(&format!("subjectAltName={}", alternatives.join(","))),
-            key = sh(&key),
-            certificate = sh(&certificate),
+            key = sh(key),
+            certificate = sh(certificate),
         ),
         user: None,
         dir: None,
         env: Vec::new(),
         input: None,
         deadline: Duration::from_secs(60),
-        creates: vec![certificate.clone(), key.clone()],
-    });
-    watches.extend([certificate, key]);
+        creates: vec![certificate.to_owned(), key.to_owned()],
+    }
 }
 
 /// Certificates that the operator gave.
@@ -223,7 +246,8 @@ fn sites(scope: &Scope) -> Value {
                 "names": names.join(" "),
                 "certificate": certificate_name(site).unwrap_or_default(),
                 // A browser that was told so once accepts no self-signed certificate any more.
-                "hsts": if matches!(site.tls, Tls::Files { .. }) { "max-age=31536000" } else { "" },
+                "hsts": if matches!(site.tls, Tls::Files { .. } | Tls::Certbot(_)) { "max-age=31536000" } else { "" },
+                "webroot": if matches!(site.tls, Tls::Certbot(_)) { certbot::WEBROOT } else { "" },
             })
         })
         .collect();

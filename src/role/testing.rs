@@ -61,6 +61,18 @@ system:
   sysctl: { net.core.somaxconn: "1024" }
 "#;
 
+/// A site whose certificate certbot gets, from an authority of one's own.
+pub const CERTBOT: &str = r#"
+cluster: demo
+hosts:
+  srv1: { address: 10.77.0.11 }
+app: { kind: wsgi, url: git://10.77.0.1/guestbook, ref: main, module: guestbook:app }
+tls: { certbot: { email: ops@example.com, agree_tos: true, server: "https://ca.example.com:14000/dir" } }
+sites:
+  - { name: erp.example.com, aliases: [ www.example.com ] }
+  - { name: lab.example.com, tls: self-signed }
+"#;
+
 /// Reads an inventory that is known to be right.
 pub fn inventory(text: &str) -> Inventory {
     match parse(text, Path::new("/inventory/inventory.yml")) {

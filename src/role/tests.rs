@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
-use super::testing::{FRAPPE, GUESTBOOK, first, inventory};
+use super::testing::{CERTBOT, FRAPPE, GUESTBOOK, first, inventory};
 use crate::plan::{Desired, build};
 use crate::resource::{Facts, Kind, Observed, SYSTEMS, Spec};
 
@@ -74,6 +74,15 @@ fn a_frappe_servers_nginx_renders() {
     insta::assert_snapshot!("frappe_nginx", rendered(&desired, |role| role == "nginx"));
 }
 
+#[test]
+fn a_server_with_certbot_renders() {
+    let desired = first(&inventory(CERTBOT), &Facts::assumed());
+    insta::assert_snapshot!(
+        "certbot",
+        rendered(&desired, |role| role == "certbot" || role == "nginx")
+    );
+}
+
 /// Where systems differ, and nowhere else: package names and files, from Debian 12's.
 #[test]
 fn systems_differ_only_where_they_must() {
@@ -123,7 +132,7 @@ fn a_frappe_server_renders() {
 
 #[test]
 fn no_rendered_line_lacks_its_template_line() {
-    for inventory in [inventory(GUESTBOOK), inventory(FRAPPE)] {
+    for inventory in [inventory(GUESTBOOK), inventory(FRAPPE), inventory(CERTBOT)] {
         for resource in first(&inventory, &Facts::assumed()).resources {
             if let Spec::File(file) = resource.spec
                 && let Some(source) = file.source
@@ -207,8 +216,8 @@ fn rest(desired: &Desired, seen: &Observed) -> Vec<String> {
 }
 
 /// What each kind of server should have; rendered once.
-static DESIRED: LazyLock<[Desired; 2]> =
-    LazyLock::new(|| [GUESTBOOK, FRAPPE].map(|text| first(&inventory(text), &Facts::assumed())));
+static DESIRED: LazyLock<[Desired; 3]> =
+    LazyLock::new(|| [GUESTBOOK, FRAPPE, CERTBOT].map(|text| first(&inventory(text), &Facts::assumed())));
 
 #[test]
 fn applying_the_plan_of_a_bare_host_leaves_nothing_to_do() {
@@ -226,13 +235,13 @@ proptest! {
     /// in any combination, and some of what was there is gone again.
     #[test]
     fn applying_any_plan_leaves_nothing_to_do(
-        frappe in any::<bool>(),
+        which in 0usize..3,
         there in proptest::collection::vec(any::<bool>(), 128),
         stopped in any::<bool>(),
         sql_down in any::<bool>(),
         rebooted in any::<bool>(),
     ) {
-        let desired = &DESIRED[usize::from(frappe)];
+        let desired = &DESIRED[which];
         let mut seen = bare();
         for (index, resource) in desired.resources.iter().enumerate() {
             if there[index % there.len()] {
@@ -259,8 +268,8 @@ proptest! {
 
     /// What a cut run leaves: a prefix.
     #[test]
-    fn a_cut_run_is_finished_by_the_next(frappe in any::<bool>(), cut in 0usize..100) {
-        let desired = &DESIRED[usize::from(frappe)];
+    fn a_cut_run_is_finished_by_the_next(which in 0usize..3, cut in 0usize..100) {
+        let desired = &DESIRED[which];
         let mut seen = bare();
         for resource in desired.resources.iter().take(cut) {
             resource.spec.kind().project(&mut seen);

@@ -151,6 +151,8 @@ impl Field {
             "sites[].apps[]" => "frappe",
             "hosts.*.ssh.become.password" => "unused",
             "app.wsgi.health" => "/harmless",
+            _ if name.ends_with("certbot.email") => "harmless@example.com",
+            _ if name.ends_with("certbot.server") => "https://harmless.example.com/harmless",
             _ if name.ends_with(".url") => "https://harmless.example.com/harmless",
             _ if name.starts_with("app.") && name.ends_with(".path") => "/srv/harmless",
             _ => "harmless",
@@ -165,6 +167,14 @@ impl Field {
     /// The inventory with this value here, each value on a line of its own.
     pub fn with(&self, value: &str, folder: &Path) -> String {
         let mut inventory = base(self.kind, folder);
+        if self.parts.contains(&Part::Key("certbot".into())) {
+            // Files and certbot exclude each other, and a site's own choice hides that of all.
+            inventory["tls"] = json!({ "certbot": { "email": "ops@example.com", "agree_tos": true } });
+            inventory["sites"][0]["tls"] = inventory["tls"].clone();
+            if self.parts[0] == Part::Key("tls".into()) {
+                inventory["sites"][0].as_object_mut().expect("a site").remove("tls");
+            }
+        }
         let mut node = &mut inventory;
         let (last, way) = self.parts.split_last().expect("a way");
         for part in way {

@@ -1,7 +1,7 @@
 //! The hosts before anything is done to them: asked in one round trip each.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
@@ -12,6 +12,8 @@ use crate::engine::link::ShellLinks;
 use crate::error::Kind;
 use crate::inventory::{App, HostRole};
 use crate::quote::sh_words;
+use crate::resource::clock;
+use crate::role::certbot;
 use crate::topology::{HostView, Topology};
 use crate::transport::TransportError;
 use crate::transport::wire::Piece;
@@ -94,7 +96,7 @@ async fn ask(view: HostView<'_>, links: &ShellLinks) -> Result<Vec<Found>, Trans
     let connecting = Instant::now();
     let mut session = hosts::open(links, view.host).await?;
     let connected = hosts::millis(connecting);
-    let names = names(view);
+    let names = names(view).into_iter().chain(certified(view));
     let mut sections: Vec<Section> = Vec::new();
     let mut collect = |piece| match piece {
         Piece::Mark(words) => sections.push(Section {
@@ -107,23 +109,16 @@ async fn ask(view: HostView<'_>, links: &ShellLinks) -> Result<Vec<Found>, Trans
             }
         }
     };
-    let words = sh_words(&names);
+    let words = sh_words(names);
     let script = format!("set -- {words}\n{}", include_str!("preflight.sh"));
-    let before = now();
+    let before = clock::now();
     session.run(&script, &[], PATIENCE, &mut collect).await?;
     let backend = session.backend();
     session.close(false).await;
     let detail = format!("root, by {backend} in {}", crate::report::progress::duration(connected));
     let mut found = vec![Found::new("connection", Verdict::Good, detail)];
-    found.extend(read(&sections, &ports(view), before, now()));
+    found.extend(read(&sections, &ports(view), before, clock::now()));
     Ok(found)
-}
-
-/// Seconds since the epoch, here.
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 /// Names of the machines that the app is fetched from.
@@ -136,6 +131,19 @@ fn names(view: HostView) -> BTreeSet<String> {
         App::Wsgi(wsgi) => vec![wsgi.url.as_str()],
     };
     urls.into_iter().filter_map(machine).collect()
+}
+
+/// Names that a certificate authority will ask this host for; not those that the host is known to see differently.
+fn certified(view: HostView) -> Vec<String> {
+    if !view.serves_web() {
+        return Vec::new();
+    }
+    let sites = certbot::sites(view.topology.inventory);
+    sites
+        .filter(|(_, certbot)| certbot.self_check)
+        .flat_map(|(site, _)| certbot::names(site))
+        .map(|name| format!("site:{name}"))
+        .collect()
 }
 
 /// The machine in a git URL; `None` for files and addresses.

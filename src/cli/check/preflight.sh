@@ -1,4 +1,5 @@
-# What a host must have before anything is done to it. Reads only. $1...: names that must resolve.
+# What a host must have before anything is done to it. Reads only. $1...: names that must resolve; behind `site:` names that
+# DNS must lead to this host, whatever /etc/hosts says.
 export DEBIAN_FRONTEND=noninteractive
 mark clock; date +%s
 mark system; cat /etc/os-release 2>/dev/null
@@ -10,4 +11,10 @@ mark apt; if command -v apt-get >/dev/null; then
     timeout 30 apt-get check -qq 2>&1; echo "status $?"
     timeout 30 dpkg --audit 2>&1 | head -n 5
 else echo none; fi
-for name in "$@"; do mark name "$name"; timeout 10 getent ahosts "$name" | head -n 1; done
+mark addresses; hostname -I 2>/dev/null
+for name in "$@"; do
+    case $name in
+    site:*) mark site "${name#site:}"; timeout 10 getent -s dns ahosts "${name#site:}" | sed -n 's/ *STREAM.*//p' ;;
+    *) mark name "$name"; timeout 10 getent ahosts "$name" | head -n 1 ;;
+    esac
+done

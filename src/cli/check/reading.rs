@@ -2,15 +2,13 @@
 
 use super::{Found, Verdict};
 use crate::resource::System;
+use crate::resource::clock::{self, Skew};
 
 /// MiB of memory below which services do not fit, and below which they are cramped.
 const MEMORY: (u64, u64) = (450, 950);
 
 /// MiB of free disk below which an installation fails, and below which it is cramped.
 const DISK: (u64, u64) = (1024, 4096);
-
-/// Seconds between a host's clock and this one that deserve a look, and that break certificates and replication.
-const CLOCK: (u64, u64) = (3, 60);
 
 /// A piece of the answer: the words of its mark, and what followed.
 pub struct Section {
@@ -42,7 +40,7 @@ pub fn read(sections: &[Section], ports: &[Port], before: u64, after: u64) -> Ve
         let path = section.words.get(1).map_or("/", String::as_str);
         found.push(disk(path, section.body.trim()));
     }
-    found.push(clock(body("clock"), before, after));
+    found.push(time(body("clock"), before, after));
     found.extend(listeners(body("ports"), ports));
     found.push(packages(body("apt")));
     for section in sections
@@ -51,6 +49,14 @@ pub fn read(sections: &[Section], ports: &[Port], before: u64, after: u64) -> Ve
     {
         let name = section.words.get(1).map_or("", String::as_str);
         found.push(resolved(name, section.body.trim()));
+    }
+    let own: Vec<&str> = body("addresses").split_whitespace().collect();
+    for section in sections
+        .iter()
+        .filter(|section| section.words.first().is_some_and(|word| word == "site"))
+    {
+        let name = section.words.get(1).map_or("", String::as_str);
+        found.push(leads_here(name, &section.body, &own));
     }
     found
 }
@@ -101,19 +107,17 @@ fn disk(path: &str, free: &str) -> Found {
     }
 }
 
-fn clock(theirs: &str, before: u64, after: u64) -> Found {
+fn time(theirs: &str, before: u64, after: u64) -> Found {
     let Ok(theirs) = theirs.parse::<u64>() else {
         return Found::new("clock", Verdict::Warning, "cannot tell");
     };
-    // Somewhere between asking and the answer it was read.
-    let off = before.saturating_sub(theirs).max(theirs.saturating_sub(after));
-    if off < CLOCK.0 {
-        return Found::new("clock", Verdict::Good, "as here");
-    }
-    let way = if theirs < before { "behind" } else { "ahead of" };
-    let verdict = if off < CLOCK.1 { Verdict::Warning } else { Verdict::Bad };
-    Found::new("clock", verdict, format!("{off} s {way} this machine's"))
-        .hint("let the hosts keep time: apt-get install systemd-timesyncd (or chrony)")
+    let skew = Skew::of(theirs, before, after);
+    let verdict = match skew.seconds {
+        0..clock::SOME => return Found::new("clock", Verdict::Good, "as here"),
+        clock::SOME..clock::TOO_MUCH => Verdict::Warning,
+        _ => Verdict::Bad,
+    };
+    Found::new("clock", verdict, skew.to_string()).hint(clock::MEND)
 }
 
 /// `ss -Hltnp`: `LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=1,fd=6))`.
@@ -183,6 +187,24 @@ fn resolved(name: &str, answer: &str) -> Found {
     }
 }
 
+/// Whether DNS leads from a site's name to the host: a certificate authority will go that way.
+fn leads_here(name: &str, answer: &str, own: &[&str]) -> Found {
+    let there: Vec<&str> = answer.split_whitespace().collect();
+    if there.is_empty() {
+        return Found::new("DNS", Verdict::Bad, format!("{name} does not resolve in DNS"))
+            .hint("certbot's authority looks the site up: add a record that leads to this host");
+    }
+    match there.iter().find(|address| !own.contains(address)) {
+        None => Found::new("DNS", Verdict::Good, format!("{name} is {}", there.join(", "))),
+        Some(other) => Found::new(
+            "DNS",
+            Verdict::Warning,
+            format!("{name} is {other} in DNS, which is no address of this host"),
+        )
+        .hint("certbot's authority asks there: correct the record, unless that address is forwarded to this host"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +221,8 @@ mod tests {
         ),
         ("apt", "status 0\n"),
         ("name git.example.com", "192.0.2.7 STREAM git.example.com\n"),
+        ("addresses", "192.0.2.9 2001:db8::9 \n"),
+        ("site erp.example.com", "192.0.2.9\n2001:db8::9\n"),
     ];
 
     const PORTS: [Port; 2] = [
@@ -232,7 +256,7 @@ mod tests {
     #[test]
     fn a_good_host_has_only_good_findings() {
         let found = findings(&[]);
-        assert_eq!(found.len(), 7, "{found:#?}");
+        assert_eq!(found.len(), 8, "{found:#?}");
         assert!(found.iter().all(|found| found.verdict == Verdict::Good), "{found:#?}");
     }
 
@@ -283,6 +307,18 @@ mod tests {
                 "\n",
                 Verdict::Bad,
                 "git.example.com does not resolve",
+            ),
+            (
+                "site erp.example.com",
+                "\n",
+                Verdict::Bad,
+                "erp.example.com does not resolve in DNS",
+            ),
+            (
+                "site erp.example.com",
+                "192.0.2.9\n192.0.2.8\n",
+                Verdict::Warning,
+                "erp.example.com is 192.0.2.8 in DNS, which is no address of this host",
             ),
         ];
         for (mark, body, verdict, detail) in cases {

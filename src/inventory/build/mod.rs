@@ -4,6 +4,7 @@
 //! with an error never becomes an inventory.
 
 mod app;
+mod certbot;
 pub(in crate::inventory) mod check;
 mod hooks;
 mod hosts;
@@ -62,6 +63,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
     };
     hosts::check_workers(&mut check, &inventory, &raw.hosts);
     ports::check(&mut check, &inventory, raw);
+    certbot::check(&mut check, &inventory, raw);
     survives::warn(&mut check, raw, &inventory.hosts, &inventory.vip);
     survives::warn_unbuilt(&mut check, raw);
     inventory.secret_spans = check.secret_spans;

@@ -8,6 +8,7 @@ use crate::inventory::raw::{List, RawSite, RawTls, RawTlsWord};
 use crate::inventory::yaml::{At, Either};
 use crate::inventory::{rules, suggest};
 
+use super::certbot;
 use super::check::{Check, INVENTORY, Seen};
 
 /// The sites, each with its own TLS or the inventory's.
@@ -122,10 +123,11 @@ fn tls(check: &mut Check, raw: &At<RawTls>) -> Option<Tls> {
     match tls {
         Either::Word(RawTlsWord::None) => Some(Tls::None),
         Either::Word(RawTlsWord::SelfSigned) => Some(Tls::SelfSigned),
-        Either::Map(files) => {
-            check.missing(&files.certificate, "certificate", "`tls`", span);
-            check.missing(&files.key, "key", "`tls`", span);
-            let (certificate, key) = (check.path(&files.certificate)?, check.path(&files.key)?);
+        Either::Map(map) if map.certbot.is_given() => certbot::read(check, map),
+        Either::Map(map) => {
+            check.missing(&map.certificate, "certificate", "`tls`", span);
+            check.missing(&map.key, "key", "`tls`", span);
+            let (certificate, key) = (check.path(&map.certificate)?, check.path(&map.key)?);
             Some(Tls::Files { certificate, key })
         }
     }

@@ -61,6 +61,11 @@ impl<T> At<T> {
         matches!(self.given, Given::No | Given::Null)
     }
 
+    /// Whether anything was said, be it `null` or something wrong.
+    pub fn is_given(&self) -> bool {
+        self.given != Given::No
+    }
+
     /// The value and its place.
     pub fn get(&self) -> Option<(&T, Span)> {
         self.value.as_ref().map(|value| (value, self.span))

@@ -129,7 +129,7 @@ fn origin(scope: &Scope, site: &Site) -> String {
     let nginx = &scope.inventory().nginx;
     let (scheme, port, usual) = match site.tls {
         Tls::None => ("http", nginx.http_port, 80),
-        Tls::SelfSigned | Tls::Files { .. } => ("https", nginx.https_port, 443),
+        Tls::SelfSigned | Tls::Files { .. } | Tls::Certbot(_) => ("https", nginx.https_port, 443),
     };
     match port {
         port if port == usual => format!("{scheme}://{}", site.name),
