@@ -235,6 +235,7 @@ mod tests {
             plan: saved(host).plan,
             hosts: Vec::new(),
             failures: Vec::new(),
+            live: Default::default(),
         }
     }
 
