@@ -5,6 +5,7 @@ mod args;
 mod check;
 mod completions;
 mod context;
+mod coredump;
 mod edge;
 mod env;
 mod exec;
@@ -74,6 +75,7 @@ enum Verb {
 
 /// Entry point of the binary.
 pub fn main() -> ExitCode {
+    coredump::none();
     match Cli::try_parse() {
         Ok(cli) => {
             let context = Context::new(cli.global);
