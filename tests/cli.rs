@@ -62,7 +62,7 @@ impl Place {
     }
 }
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "init",
     "check",
     "plan",
@@ -73,6 +73,7 @@ const VERBS: [&str; 15] = [
     "exec",
     "ssh",
     "secrets",
+    "site",
     "lab",
     "templates",
     "schema",
@@ -89,6 +90,9 @@ fn help_of_every_verb() {
     }
     for verb in ["up", "down", "status", "cut", "heal", "kill", "boot"] {
         insta::assert_snapshot!(format!("help-lab-{verb}"), place.seen(&["lab", verb, "-h"]));
+    }
+    for verb in ["list", "create", "migrate", "drop", "console"] {
+        insta::assert_snapshot!(format!("help-site-{verb}"), place.seen(&["site", verb, "-h"]));
     }
     for verb in ["init", "edit", "set", "rotate", "show-names"] {
         insta::assert_snapshot!(format!("help-secrets-{verb}"), place.seen(&["secrets", verb, "-h"]));

@@ -10,7 +10,7 @@ use super::run::{Run, looked};
 use super::saved::Saved;
 use super::steps::StepArg;
 use crate::engine::hooks::HookPlan;
-use crate::engine::{Approved, Summary, Survey};
+use crate::engine::{Approved, Declare, Summary, Survey};
 use crate::error::{Error, Kind, Result};
 use crate::inventory::Inventory;
 use crate::inventory::secrets::{self, Secrets};
@@ -46,9 +46,62 @@ pub struct Args {
     diff: DiffMode,
 }
 
+/// What a run that changes hosts is about, beside its inventory.
+pub(super) struct Job<'a> {
+    /// In events, journals and locks.
+    pub verb: &'static str,
+    /// The inventory as the user named it.
+    pub inventory: &'a InventoryArg,
+    /// How much of the diffs is shown.
+    pub diff: DiffMode,
+    /// Who agrees to the plan.
+    pub consent: Consent<'a>,
+    /// Only these steps.
+    pub steps: &'a StepArg,
+    /// What hosts should have, when that is not what their roles say.
+    pub declares: Option<Declare>,
+    /// Whether hosts have all that their roles say afterwards.
+    pub whole: bool,
+    /// What is written down on this machine at the same time.
+    pub deed: Option<&'a dyn Deed>,
+}
+
+/// Who agrees to a plan.
+#[derive(Clone, Copy)]
+pub(super) enum Consent<'a> {
+    /// Did so beforehand.
+    Given,
+    /// Is asked yes or no.
+    Ask,
+    /// Is asked to type this.
+    Type(&'a str),
+    /// Saved it for this.
+    Saved(&'a Saved),
+}
+
+/// Something on this machine that goes with the changes of hosts.
+pub(super) trait Deed {
+    /// Done when the plan is agreed to, right before the first change.
+    ///
+    /// # Errors
+    /// Then nothing is changed.
+    fn begin(&self) -> Result<()>;
+
+    /// Done when no host was changed after all.
+    ///
+    /// # Errors
+    /// What is left as it is.
+    fn undo(&self) -> Result<()>;
+}
+
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let saved = args.plan.as_deref().map(Saved::read).transpose()?;
-    somebody_agrees(args, context)?;
+    let consent = match &saved {
+        Some(saved) => Consent::Saved(saved),
+        None if args.yes => Consent::Given,
+        None => Consent::Ask,
+    };
+    somebody_agrees("apply", consent, context)?;
     if let Some(saved) = &saved {
         // Before secrets are generated, which changes what the plan was made from.
         saved.check(&context.inventory(&args.inventory)?)?;
@@ -57,18 +110,47 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         Some(saved) => LimitArg { limit: saved.hosts() },
         None => args.limit.clone(),
     };
-    let prepared = Prepared::new(context, &args.inventory, &limit, Missing::Generate)?;
+    let carried = saved.as_ref().and_then(Saved::secrets);
+    let carries = carried.is_some();
+    let prepared = match carried {
+        None => Prepared::new(context, &args.inventory, &limit, Missing::Generate)?,
+        Some(secrets) => {
+            let loaded = context.inventory(&args.inventory)?;
+            let hosts = limit.hosts(&loaded.inventory)?;
+            Prepared::with(context, loaded, hosts, secrets)?
+        }
+    };
+    let job = Job {
+        verb: "apply",
+        inventory: &args.inventory,
+        diff: args.diff,
+        consent,
+        steps: &args.steps,
+        declares: None,
+        // A run over a part leaves hosts or programs with older values.
+        whole: prepared.hosts.len() == prepared.inventory.hosts.len()
+            && args.steps.wanted().is_empty()
+            && saved.as_ref().is_none_or(|saved| saved.is_whole()),
+        deed: None,
+    };
+    let ended = change(context, prepared, job)?;
+    if let (true, 0, Some(path)) = (carries, ended.summary.exit_code, &args.plan) {
+        let file = crate::quote::sh(&path.display().to_string());
+        context.hint(&format!("rm {file}   (it is applied, and it holds secrets)"));
+    }
+    Ok(ended)
+}
+
+/// Shows the plan, asks, carries it out: every verb that changes hosts does it here.
+pub(super) fn change(context: &Context, prepared: Prepared, mut job: Job) -> Result<Ended> {
     let hosts = prepared.hosts.clone();
     let inventory = std::sync::Arc::clone(&prepared.inventory);
-    // A run over a part leaves hosts or programs with older values.
-    let everything = hosts.len() == inventory.hosts.len()
-        && args.steps.wanted().is_empty()
-        && saved.as_ref().is_none_or(|saved| saved.is_whole());
-    let rotated = (everything && prepared.secrets.is_rotated()).then(|| prepared.secrets.clone());
+    let rotated = (job.whole && prepared.secrets.is_rotated()).then(|| prepared.secrets.clone());
     context.block_on(async {
-        let run = Run::start(context, prepared, "apply", true)?;
+        let mut run = Run::start(context, prepared, job.verb, true)?;
+        run.engine.declares = job.declares.take();
         let mut planned = None;
-        match carry_out(args, context, &run, &hosts, saved.as_ref(), &mut planned).await {
+        match carry_out(&job, context, &run, &hosts, &mut planned).await {
             Ok(summary) => {
                 // Where nothing was to be done nothing has happened.
                 if summary.exit_code != 0 || planned.as_ref().is_some_and(|plan| plan.changes > 0) {
@@ -78,7 +160,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
                 if let (0, Some(secrets)) = (summary.exit_code, &rotated) {
                     forget_previous(&inventory, secrets, context);
                 }
-                if let Some(next) = summary::next("apply", summary.exit_code, &args.inventory.in_command()) {
+                if let Some(next) = summary::next(job.verb, summary.exit_code, &job.inventory.in_command()) {
                     context.hint(&next);
                 }
                 Ok(Ended { summary, told: true })
@@ -109,10 +191,7 @@ fn forget_previous(inventory: &Inventory, applied: &Secrets, context: &Context) 
 }
 
 /// A run that would need an answer which nobody can give ends before anything is contacted.
-fn somebody_agrees(args: &Args, context: &Context) -> Result<()> {
-    if args.yes || args.plan.is_some() {
-        return Ok(());
-    }
+pub(super) fn somebody_agrees(verb: &str, consent: Consent, context: &Context) -> Result<()> {
     let why = if context.console.format == Format::Json {
         "--format json"
     } else if !std::io::stdin().is_terminal() || !context.console.has_terminal() {
@@ -120,39 +199,48 @@ fn somebody_agrees(args: &Args, context: &Context) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::usage(format!(
-        "apply asks before it changes anything, and with {why} it cannot"
-    ))
-    .hint("hactl apply --yes, or hactl plan --out FILE and then hactl apply --plan FILE"))
+    let asks = format!("{verb} asks before it changes anything, and with {why} it cannot");
+    match consent {
+        Consent::Given | Consent::Saved(_) => Ok(()),
+        Consent::Ask if verb == "apply" => {
+            Err(Error::usage(asks).hint("hactl apply --yes, or hactl plan --out FILE and then hactl apply --plan FILE"))
+        }
+        Consent::Ask => Err(Error::usage(asks).hint("--yes agrees beforehand")),
+        Consent::Type(_) => Err(Error::new(Kind::Refused, asks).hint("--yes agrees beforehand")),
+    }
 }
 
 async fn carry_out(
-    args: &Args,
+    job: &Job<'_>,
     context: &Context,
     run: &Run,
     hosts: &[String],
-    saved: Option<&Saved>,
     planned: &mut Option<HookPlan>,
 ) -> Result<Summary> {
     let mut survey = run.survey(hosts).await?;
-    match saved {
-        Some(saved) => saved.hold(&mut survey)?,
-        None => args.steps.narrow(&mut survey)?,
+    match job.consent {
+        Consent::Saved(saved) => saved.hold(&mut survey)?,
+        _ => job.steps.narrow(&mut survey)?,
     }
     *planned = Some(HookPlan::from(&survey.plan));
-    let text = plan_text::plan(&survey.plan, args.diff, context.console.paint());
+    let text = plan_text::plan(&survey.plan, job.diff, context.console.paint());
     context.console.result(&text);
     if !survey.failures.is_empty() {
         let summary = looked(&survey, false);
         let names: Vec<_> = survey.failures.iter().map(|failure| failure.host.as_str()).collect();
+        let leave_out = if job.verb == "apply" {
+            "; --limit leaves hosts out"
+        } else {
+            ""
+        };
         context.console.say(&format!(
-            "nothing was changed: {} cannot take part; --limit leaves hosts out\n",
+            "nothing was changed: {} cannot take part{leave_out}\n",
             names.join(", ")
         ));
         survey.close().await;
         return Ok(summary);
     }
-    if !args.yes && saved.is_none() && !survey.plan.is_empty() && !ask(question(&survey.plan)).await? {
+    if !agreed(job, &survey.plan).await? {
         survey.close().await;
         return Err(Error::new(Kind::Interrupted, "not confirmed; nothing was changed"));
     }
@@ -163,7 +251,35 @@ async fn carry_out(
         survey.close().await;
         return Err(refused);
     }
-    Ok(execute(run, survey, plan).await)
+    if let Some(deed) = job.deed
+        && let Err(error) = deed.begin()
+    {
+        survey.close().await;
+        return Err(error);
+    }
+    let summary = execute(run, survey, plan).await;
+    if let Some(deed) = job.deed.filter(|_| untouched(&summary)) {
+        deed.undo()?;
+    }
+    Ok(summary)
+}
+
+/// Whether it is known that no step began anywhere: every host refused as a whole, or never came to its first.
+fn untouched(summary: &Summary) -> bool {
+    let whole = |outcome: &str| matches!(outcome, "locked" | "refused" | "skipped");
+    let hosts = &summary.hosts;
+    summary.exit_code != 0
+        && hosts
+            .iter()
+            .all(|host| host.changed == 0 && host.failed == 0 && (whole(&host.outcome) || host.outcome == "ok"))
+}
+
+async fn agreed(job: &Job<'_>, plan: &Plan) -> Result<bool> {
+    match job.consent {
+        Consent::Ask if !plan.is_empty() => ask(question(plan)).await,
+        Consent::Type(word) => typed(word.to_owned()).await,
+        _ => Ok(true),
+    }
 }
 
 async fn execute(run: &Run, survey: Survey, plan: Plan) -> Summary {
@@ -184,13 +300,28 @@ fn question(plan: &Plan) -> String {
 }
 
 async fn ask(question: String) -> Result<bool> {
-    let answer = tokio::task::spawn_blocking(move || {
+    answer(move || {
         dialoguer::Confirm::new()
             .with_prompt(question)
             .default(false)
             .interact_on(&console::Term::stderr())
-    });
-    match answer.await {
+    })
+    .await
+}
+
+async fn typed(word: String) -> Result<bool> {
+    answer(move || {
+        let answer: String = dialoguer::Input::new()
+            .with_prompt(format!("Type {word} to go on"))
+            .allow_empty(true)
+            .interact_text_on(&console::Term::stderr())?;
+        Ok(answer.trim() == word)
+    })
+    .await
+}
+
+async fn answer(question: impl FnOnce() -> dialoguer::Result<bool> + Send + 'static) -> Result<bool> {
+    match tokio::task::spawn_blocking(question).await {
         Ok(Ok(yes)) => Ok(yes),
         // Ctrl-C at the question, or the terminal is gone. The question leaves without its cursor and line end.
         Ok(Err(_)) | Err(_) => {

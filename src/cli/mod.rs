@@ -21,6 +21,7 @@ mod run;
 mod saved;
 mod schema;
 mod secrets;
+mod site;
 mod ssh;
 mod status;
 mod steps;
@@ -66,6 +67,7 @@ enum Verb {
     Exec(exec::Args),
     Ssh(ssh::Args),
     Secrets(secrets::Args),
+    Site(site::Args),
     Lab(lab::Args),
     Templates(templates::Args),
     Schema(schema::Args),
@@ -98,6 +100,7 @@ fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
         Verb::Exec(args) => exec::run(&args, context),
         Verb::Ssh(args) => ssh::run(&args, context),
         Verb::Secrets(args) => secrets::run(&args, context),
+        Verb::Site(args) => site::run(&args, context),
         Verb::Lab(args) => lab::run(&args, context),
         Verb::Templates(args) => templates::run(&args, context),
         Verb::Schema(args) => schema::run(&args, context),

@@ -1,17 +1,22 @@
 //! Plans in files: written by `plan --out`, held to by `apply --plan`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::steps::narrow;
 use crate::engine::{Engine, Survey};
 use crate::error::{Error, Kind, Result};
 use crate::inventory::Loaded;
+use crate::inventory::secrets::Secrets;
 use crate::plan::{HostPlan, Plan};
 use crate::quote::terminal;
+use crate::secret::Secret;
 
 /// Largest file that is read, bytes.
 const LIMIT: u64 = 64 << 20;
@@ -29,6 +34,33 @@ pub struct Saved {
     steps: Vec<String>,
     /// What is to be done. Holds no secrets.
     plan: Plan,
+    /// Every secret of the inventory by its name, the present value first; only of `plan --with-secrets`.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "carried")]
+    #[schemars(with = "Option<BTreeMap<String, Vec<String>>>")]
+    secrets: Option<BTreeMap<String, Vec<Secret>>>,
+}
+
+/// The one place where secrets become part of a file that is not encrypted.
+mod carried {
+    use super::{BTreeMap, Secret};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    type Values = Option<BTreeMap<String, Vec<Secret>>>;
+
+    pub fn serialize<S: Serializer>(values: &Values, serializer: S) -> Result<S::Ok, S::Error> {
+        let revealed = |list: &Vec<Secret>| list.iter().map(|secret| secret.reveal().to_owned()).collect::<Vec<_>>();
+        let values = values.as_ref().map(|values| {
+            let pairs = values.iter().map(|(name, list)| (name, revealed(list)));
+            pairs.collect::<BTreeMap<_, _>>()
+        });
+        values.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Values, D::Error> {
+        let values: Option<BTreeMap<String, Vec<String>>> = Deserialize::deserialize(deserializer)?;
+        let hidden = |(name, list): (String, Vec<String>)| (name, list.into_iter().map(Secret::new).collect());
+        Ok(values.map(|values| values.into_iter().map(hidden).collect()))
+    }
 }
 
 impl Saved {
@@ -40,7 +72,20 @@ impl Saved {
             inventory: engine.inventory.path.clone(),
             steps: steps.to_vec(),
             plan,
+            secrets: None,
         }
+    }
+
+    /// The same with the secrets that it takes to apply it.
+    #[must_use]
+    pub fn carrying(mut self, secrets: &Secrets) -> Self {
+        self.secrets = Some(secrets.values());
+        self
+    }
+
+    /// The secrets that it carries.
+    pub fn secrets(&self) -> Option<Secrets> {
+        self.secrets.clone().map(Secrets::from_values)
     }
 
     /// Whether it is of all steps.
@@ -56,7 +101,7 @@ impl Saved {
     /// Writes it whole or not at all, readable by its owner only: a plan tells a lot about hosts.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// When the folder cannot be written; when a plan with secrets would replace a file that others can read.
     pub fn write(&self, path: &Path) -> Result<()> {
         let failed = |error: &dyn std::fmt::Display| {
             Error::internal(format!("cannot save the plan in {}: {error}", path.display()))
@@ -70,7 +115,10 @@ impl Saved {
                 )),
             );
         }
-        let text = serde_json::to_vec_pretty(self).map_err(|error| failed(&error))?;
+        if self.secrets.is_some() {
+            may_hold_secrets(path)?;
+        }
+        let text = Zeroizing::new(serde_json::to_vec_pretty(self).map_err(|error| failed(&error))?);
         // Made with mode 0600.
         let mut file =
             tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(|error| failed(&error))?;
@@ -93,14 +141,24 @@ impl Saved {
         if length > LIMIT {
             return Err(Error::usage(format!("{shown} is no plan: it has {length} bytes")));
         }
-        let text = std::fs::read(path).map_err(failed)?;
-        serde_json::from_slice(&text).map_err(|error| {
+        let text = Zeroizing::new(std::fs::read(path).map_err(failed)?);
+        let saved: Saved = serde_json::from_slice(&text).map_err(|error| {
             Error::usage(format!(
                 "{shown} is no plan of hactl {}: {error}",
                 env!("CARGO_PKG_VERSION")
             ))
             .hint("make one: hactl plan --out FILE")
-        })
+        })?;
+        let mode = std::fs::metadata(path).map_err(failed)?.mode() & 0o777;
+        if saved.secrets.is_some() && mode & 0o077 != 0 {
+            return Err(Error::new(
+                Kind::Refused,
+                format!("{shown} holds secrets, and others can read it (mode {mode:04o})"),
+            )
+            .hint(format!("chmod 600 {}", crate::quote::sh(&shown.to_string())))
+            .hint("if somebody may have read it: hactl secrets rotate --all-generated"));
+        }
+        Ok(saved)
     }
 
     /// Refuses a plan that was made by another version or from another inventory, other secrets or templates.
@@ -145,6 +203,32 @@ impl Saved {
         }
         Err(refused(&format!("hosts changed since:\n{}", differences.join("\n"))))
     }
+}
+
+/// Refuses a place that somebody else reads, or has prepared.
+fn may_hold_secrets(path: &Path) -> Result<()> {
+    let Ok(there) = std::fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let mode = there.mode() & 0o777;
+    let why = if !there.is_file() {
+        "it is no plain file".to_owned()
+    } else if there.uid() != rustix::process::geteuid().as_raw() {
+        "it is somebody else's".to_owned()
+    } else if mode & 0o077 != 0 {
+        format!("others can read it (mode {mode:04o})")
+    } else {
+        return Ok(());
+    };
+    let shown = path.display();
+    Err(Error::new(
+        Kind::Refused,
+        format!("{shown} is not replaced by a plan with secrets: {why}"),
+    )
+    .hint(format!(
+        "remove it or name another: rm {}",
+        crate::quote::sh(&shown.to_string())
+    )))
 }
 
 fn refused(why: &str) -> Error {
@@ -227,6 +311,7 @@ mod tests {
                 fingerprint: "f".into(),
                 hosts: vec![host],
             },
+            secrets: None,
         }
     }
 
@@ -254,6 +339,36 @@ mod tests {
             1,
             "a temporary file was left"
         );
+    }
+
+    #[test]
+    fn secrets_are_in_it_only_when_they_were_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.json");
+        let values = BTreeMap::from([(
+            "redis/cache".to_owned(),
+            vec![Secret::new("new-one"), Secret::new("old-one")],
+        )]);
+        let secrets = Secrets::from_values(values.clone());
+        let plan = saved(host(&[("file /a", "content")]));
+        plan.write(&path).unwrap();
+        assert!(Saved::read(&path).unwrap().secrets().is_none());
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("secrets\""));
+        let plan = plan.carrying(&secrets);
+        assert!(!format!("{plan:?}").contains("-one"));
+        plan.write(&path).unwrap();
+        let read = Saved::read(&path).unwrap().secrets().unwrap();
+        assert_eq!(read.values(), values);
+        assert!(read.is_rotated());
+
+        let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        set(&path, 0o640);
+        let (read, written) = (Saved::read(&path).unwrap_err(), plan.write(&path).unwrap_err());
+        assert_eq!((read.kind, written.kind), (Kind::Refused, Kind::Refused));
+        let link = folder.path().join("link.json");
+        std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+        assert_eq!(plan.write(&link).unwrap_err().kind, Kind::Refused);
+        assert!(!folder.path().join("elsewhere").exists());
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod overrides;
 pub mod passwords;
 mod redis;
 mod scope;
+pub mod site;
 mod supervisor;
 pub mod templates;
 #[cfg(test)]

@@ -257,7 +257,8 @@ impl Stack {
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    /// The binary with a verb, ready to be started.
+    pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
         let home = self.folder.path();
         // Its own home: no configuration, identity or journal of whoever runs the tests.
