@@ -2,6 +2,7 @@
 
 mod apply;
 mod args;
+mod change;
 mod check;
 mod completions;
 mod context;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::args::{InventoryArg, LimitArg};
 use super::context::{Context, Ended, Missing, Prepared};
 use super::run::{Run, looked};
-use super::saved::Saved;
+use super::saved::{Saved, may_hold_secrets};
 use super::steps::StepArg;
 use crate::error::Result;
 use crate::inventory::secrets::Secrets;
@@ -43,6 +43,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
+    if let (true, Some(path)) = (args.with_secrets, &args.out) {
+        may_hold_secrets(path)?;
+    }
     // A saved plan must not be outdated by the very secrets that applying it would make.
     // With its secrets it is not: it is made when they are.
     let missing = if args.with_secrets {

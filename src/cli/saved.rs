@@ -206,7 +206,10 @@ impl Saved {
 }
 
 /// Refuses a place that somebody else reads, or has prepared.
-fn may_hold_secrets(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// Why not.
+pub fn may_hold_secrets(path: &Path) -> Result<()> {
     let Ok(there) = std::fs::symlink_metadata(path) else {
         return Ok(());
     };

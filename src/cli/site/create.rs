@@ -2,12 +2,11 @@
 
 use std::io::IsTerminal;
 
-use super::super::apply::{self, Consent, Deed, Job};
 use super::super::args::InventoryArg;
+use super::super::change::{self, Consent, Deed, Job};
 use super::super::context::{Context, Ended, Missing, Prepared, keyring};
-use super::super::steps::StepArg;
 use crate::error::{Error, Result};
-use crate::inventory::edit::{self, NewSite};
+use crate::inventory::edit::{self, sites::NewSite};
 use crate::inventory::{self, App, Inventory, rules, secrets};
 use crate::quote::terminal;
 use crate::report::{DiffMode, Format};
@@ -50,9 +49,13 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let loaded = context.inventory(&args.inventory)?;
     let now = &loaded.inventory;
     let site = wanted(args, now)?;
-    let text = edit::add_site(&now.source, &site)?;
-    let after = context.overlay(inventory::load_text(&text, &args.inventory.inventory)?)?;
-    apply::somebody_agrees("site create", consent, context)?;
+    let text = edit::sites::add(&now.source, &site)?;
+    // A place in these errors may be one in the line that is yet to be written.
+    let unwritten =
+        |error: Error| error.hint("nothing was written; the inventory is shown as it would be with the new site");
+    let after = inventory::load_text(&text, &args.inventory.inventory).map_err(unwritten)?;
+    let after = context.overlay(after)?;
+    change::somebody_agrees("site create", consent, context)?;
     let is_frappe = matches!(now.app, App::Frappe(_));
     let secret = format!("site/{}/admin", site.name);
     if is_frappe && site.admin_password.is_none() && !args.yes && can_ask(context) {
@@ -72,12 +75,13 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         inventory: &args.inventory,
         diff: args.diff,
         consent,
-        steps: &StepArg::default(),
+        narrow: &|_| Ok(()),
         declares: None,
         whole: true,
         deed: Some(&edit),
     };
-    let ended = apply::change(context, Prepared::from(context, after, hosts, Missing::Generate)?, job)?;
+    let prepared = Prepared::from(context, after, hosts, Missing::Generate).map_err(unwritten)?;
+    let ended = change::change(context, prepared, job)?;
     if ended.summary.exit_code == 0 && is_frappe && site.admin_password.is_none() {
         context.hint(&format!(
             "log in as Administrator; the password is {secret} in {file}: hactl secrets edit shows it"

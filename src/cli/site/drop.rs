@@ -1,9 +1,8 @@
 //! `hactl site drop`
 
-use super::super::apply::{self, Consent, Deed, Job};
 use super::super::args::InventoryArg;
+use super::super::change::{self, Consent, Deed, Job};
 use super::super::context::{Context, Ended, Missing, Prepared};
-use super::super::steps::StepArg;
 use super::create::Edit;
 use super::look::{self, Looked};
 use crate::engine::journal;
@@ -53,7 +52,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let now = &loaded.inventory;
     rules::site(&args.name).map_err(|why| Error::usage(format!("`{}` {why}", terminal(&args.name))))?;
     only_one(args, now)?;
-    apply::somebody_agrees("site drop", consent, context)?;
+    change::somebody_agrees("site drop", consent, context)?;
     let (looked, took) = look::all(context, now)?;
     if took.iter().any(|took| took.kind.is_some()) {
         context
@@ -71,7 +70,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     };
     let is_wanted = now.sites.iter().any(|site| site.name == args.name);
     let (text, edit) = if is_wanted {
-        let text = edit::remove_site(&now.source, &args.name)?;
+        let text = edit::sites::remove(&now.source, &args.name)?;
         let said = format!("{} was taken out of", args.name);
         (text.clone(), Some(Edit::new(context, now, text, said)))
     } else {
@@ -91,14 +90,14 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         inventory: &args.inventory,
         diff: args.diff,
         consent,
-        steps: &StepArg::default(),
+        narrow: &|_| Ok(()),
         declares: Some(Box::new(move |view, facts, templates, secrets| {
             crate::role::site::drop(view, facts, templates, secrets, &declared)
         })),
         whole: true,
         deed: edit.as_ref().map(|edit| edit as &dyn Deed),
     };
-    let ended = apply::change(context, Prepared::from(context, after, hosts, Missing::Generate)?, job)?;
+    let ended = change::change(context, Prepared::from(context, after, hosts, Missing::Generate)?, job)?;
     if ended.summary.exit_code != 0 {
         context.hint(&format!(
             "hactl site drop {} --yes   (it goes on where this stopped)",

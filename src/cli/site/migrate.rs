@@ -1,10 +1,9 @@
 //! `hactl site migrate`
 
-use super::super::apply::{self, Consent, Job};
 use super::super::args::{InventoryArg, LimitArg};
+use super::super::change::{self, Consent, Job};
 use super::super::context::{Context, Ended, Missing, Prepared};
 use super::super::env;
-use super::super::steps::StepArg;
 use super::known;
 use crate::error::{Error, Result};
 use crate::inventory::App;
@@ -43,7 +42,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         if let Some(name) = &args.name {
             known(&loaded.inventory, name)?;
         }
-        apply::somebody_agrees("site migrate", consent, context)?;
+        change::somebody_agrees("site migrate", consent, context)?;
         let hosts = LimitArg::default().hosts(&loaded.inventory)?;
         Prepared::from(context, loaded, hosts, Missing::StandIn)?
     };
@@ -56,12 +55,12 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         inventory: &arg,
         diff: DiffMode::default(),
         consent,
-        steps: &StepArg::default(),
+        narrow: &|_| Ok(()),
         declares: Some(Box::new(move |view, facts, templates, secrets| {
             crate::role::site::migrate(view, facts, templates, secrets, &names)
         })),
         whole: false,
         deed: None,
     };
-    apply::change(context, prepared, job)
+    change::change(context, prepared, job)
 }

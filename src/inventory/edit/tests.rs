@@ -30,9 +30,9 @@ const LAYOUTS: &[&str] = &[
 fn only_that_place_changes() {
     let mut shown = String::new();
     for text in LAYOUTS {
-        let with = add_site(&source(text), &site("c.example.com")).unwrap();
-        let without_first = remove_site(&source(text), "a.example.com").unwrap();
-        let without_last = remove_site(&source(text), "b.example.com").unwrap();
+        let with = add(&source(text), &site("c.example.com")).unwrap();
+        let without_first = remove(&source(text), "a.example.com").unwrap();
+        let without_last = remove(&source(text), "b.example.com").unwrap();
         for (what, text) in [
             ("", *text),
             ("with c", &with),
@@ -50,8 +50,8 @@ fn only_that_place_changes() {
 #[test]
 fn a_site_that_came_and_went_leaves_nothing() {
     for text in LAYOUTS {
-        let with = add_site(&source(text), &site("c.example.com")).unwrap();
-        let back = remove_site(&source(&with), "c.example.com").unwrap();
+        let with = add(&source(text), &site("c.example.com")).unwrap();
+        let back = remove(&source(&with), "c.example.com").unwrap();
         let lines = |text: &str| text.split_whitespace().collect::<String>().replace(",]", "]");
         // A comma may stay behind what is the last again.
         assert_eq!(
@@ -76,12 +76,12 @@ fn a_name_is_text_whatever_it_looks_like() {
             admin_password: Some("env:A, B} # ".into()),
             apps: None,
         };
-        let new = add_site(&source(text), &site).unwrap();
+        let new = add(&source(text), &site).unwrap();
         let loaded = crate::inventory::parse(&new, Path::new("/inventory.yml"));
         // Only what stands behind `env:` is refused, and that in one piece.
         let error = loaded.unwrap_err().into_error(false).message;
         assert!(error.contains("`env:A, B} #`"), "{error}");
-        let new = add_site(
+        let new = add(
             &source(text),
             &NewSite {
                 admin_password: None,
@@ -103,9 +103,9 @@ fn what_is_not_understood_is_left_alone() {
         "sites: []\n",
         "nothing: 1\n",
     ] {
-        assert!(remove_site(&source(text), "a.example.com").is_err(), "{text}");
+        assert!(remove(&source(text), "a.example.com").is_err(), "{text}");
     }
-    let error = add_site(
+    let error = add(
         &source("x: &s [ { name: a.example.com } ]\nsites: *s\n"),
         &site("c.example.com"),
     );
@@ -120,28 +120,7 @@ fn what_is_not_understood_is_left_alone() {
 fn a_name_that_is_taken_is_shown_where_it_stands() {
     let text = "sites:\n  - { name: a.example.com, aliases: [ www.example.com ] }\n";
     for (name, place) in [("a.example.com", "2:13"), ("www.example.com", "2:39")] {
-        let message = add_site(&source(text), &site(name)).unwrap_err().message;
+        let message = add(&source(text), &site(name)).unwrap_err().message;
         assert!(message.contains(place), "{message}");
     }
-}
-
-#[test]
-fn a_file_keeps_its_mode_and_what_somebody_else_wrote() {
-    let folder = tempfile::tempdir().unwrap();
-    let (path, link) = (folder.path().join("real.yml"), folder.path().join("inventory.yml"));
-    std::fs::write(&path, "old").unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o664)).unwrap();
-    std::os::unix::fs::symlink("real.yml", &link).unwrap();
-    replace(&link, "old", "new").unwrap();
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
-    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
-    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o664);
-    let error = replace(&link, "old", "newer").unwrap_err();
-    assert_eq!(error.kind, Kind::Refused);
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
-    assert_eq!(
-        std::fs::read_dir(folder.path()).unwrap().count(),
-        2,
-        "a temporary file was left"
-    );
 }

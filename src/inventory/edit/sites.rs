@@ -3,15 +3,12 @@
 //! Every edit is read again: the new text must mean what the old one did but for that one site. Layouts that this would
 //! not hold for (a list behind an alias) are refused, and the user is told what to write.
 
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
 use std::rc::Rc;
 
-use super::diagnostics::{Diagnostic, Diagnostics, Source, Span};
-use super::yaml::scalar::{Plain, resolve};
-use super::yaml::tree::{self, Node, Value};
-use crate::error::{Error, Kind};
+use super::super::diagnostics::{Diagnostic, Diagnostics, Source, Span};
+use super::super::yaml::scalar::{Plain, resolve};
+use super::super::yaml::tree::{self, Node, Value};
+use crate::error::Error;
 
 /// A site as it is going to be written down.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +63,7 @@ fn scalar(text: &str) -> String {
 ///
 /// # Errors
 /// Usage errors: the name is taken (with its place), or the list of sites is written in a way that is not understood.
-pub fn add_site(source: &Source, site: &NewSite) -> Result<String, Error> {
+pub fn add(source: &Source, site: &NewSite) -> Result<String, Error> {
     let by_hand = || {
         Error::usage(format!(
             "the sites in {} are written in a way that hactl does not edit",
@@ -80,8 +77,10 @@ pub fn add_site(source: &Source, site: &NewSite) -> Result<String, Error> {
     let root = read(&source.text).ok_or_else(by_hand)?;
     if let Some((span, what)) = taken(&root, &site.name) {
         let message = format!("there is a site that answers to `{}`", site.name);
-        let diagnostic = Diagnostic::new("inventory::duplicate", message).at(span, what);
-        return Err(Diagnostics::new(source.clone(), vec![diagnostic]).into_error(super::colour()));
+        let diagnostic = Diagnostic::new("inventory::duplicate", message)
+            .at(span, what)
+            .help("every name belongs to one site; `hactl site list` shows them all");
+        return Err(Diagnostics::new(source.clone(), vec![diagnostic]).into_error(super::super::colour()));
     }
     let text = &*source.text;
     let new = added(text, &root, site).ok_or_else(by_hand)?;
@@ -95,7 +94,7 @@ pub fn add_site(source: &Source, site: &NewSite) -> Result<String, Error> {
 ///
 /// # Errors
 /// Usage errors: there is no such site, or it is written in a way that is not understood.
-pub fn remove_site(source: &Source, name: &str) -> Result<String, Error> {
+pub fn remove(source: &Source, name: &str) -> Result<String, Error> {
     let by_hand = || {
         Error::usage(format!(
             "the sites in {} are written in a way that hactl does not edit",
@@ -114,43 +113,6 @@ pub fn remove_site(source: &Source, name: &str) -> Result<String, Error> {
     let mut wanted = list.to_vec();
     wanted.remove(at);
     means(&new, &root, &wanted).then_some(new).ok_or_else(by_hand)
-}
-
-/// Replaces a file as a whole, as long as it still holds `before`; owner and mode stay.
-///
-/// # Errors
-/// It was changed by somebody else meanwhile (refused), or cannot be written.
-pub fn replace(path: &Path, before: &str, after: &str) -> Result<(), Error> {
-    let failed = |error: std::io::Error| Error::usage(format!("cannot write {}: {error}", path.display()));
-    // What a link leads to is the file.
-    let path = &std::fs::canonicalize(path).map_err(failed)?;
-    if std::fs::read(path).map_err(failed)? != before.as_bytes() {
-        let message = format!(
-            "somebody else changed {} meanwhile; nothing was changed by this",
-            path.display()
-        );
-        return Err(Error::new(Kind::Refused, message).hint("run it again"));
-    }
-    let meta = std::fs::metadata(path).map_err(failed)?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new()
-        .prefix(".inventory-")
-        .permissions(std::fs::Permissions::from_mode(meta.mode() & 0o7777))
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    file.write_all(after.as_bytes()).map_err(failed)?;
-    // Only root can give a file away, and only root writes in place of others.
-    let (user, group) = (
-        rustix::fs::Uid::from_raw(meta.uid()),
-        rustix::fs::Gid::from_raw(meta.gid()),
-    );
-    let _ = rustix::fs::fchown(file.as_file(), Some(user), Some(group));
-    file.as_file()
-        .set_permissions(std::fs::Permissions::from_mode(meta.mode() & 0o7777))
-        .map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
 }
 
 fn read(text: &str) -> Option<Rc<Node>> {
@@ -374,5 +336,5 @@ fn removed(text: &str, root: &Node, at: usize) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "edit/tests.rs"]
+#[path = "tests.rs"]
 mod tests;
