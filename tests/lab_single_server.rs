@@ -295,4 +295,14 @@ fn a_saved_plan_is_done_exactly_or_refused() {
         "gone",
         "nothing was done"
     );
+
+    // A plan may have to make secrets, which must not outdate it.
+    let _ = stack.apply(&[]).exits(0);
+    stack.edit_inventory(
+        "  - { name: erp.example.com }\n",
+        "  - { name: erp.example.com }\n  - { name: two.example.com }\n",
+    );
+    let _ = stack.hactl(&["plan", "--out", "saved.json"]).exits(0);
+    let _ = stack.hactl(&["apply", "--plan", "saved.json"]).exits(0);
+    assert_eq!(stack.apply(&[]).exits(0).summary()["changed"], 0);
 }

@@ -4,8 +4,9 @@ mod common;
 
 use std::io::Write;
 use std::process::Stdio;
+use std::time::Duration;
 
-use common::stack::{Said, Serves, Stack};
+use common::stack::{Options, Said, Serves, Stack};
 use serde_json::Value;
 
 const BENCH: &str = "/srv/frappe/bench";
@@ -16,6 +17,11 @@ const SECOND: &str = "two.example.com";
 fn a_site_comes_and_goes() {
     let stack = Stack::boot(30, Serves::MiniFrappe, false);
     stack.edit_inventory("sites:\n", "sites: # ours\n");
+    // A host where everything may leave core files.
+    stack.on_host(
+        "mkdir -p /etc/systemd/system.conf.d && printf '[Manager]\\nDefaultLimitCORE=infinity\\n' >/etc/systemd/system.conf.d/core.conf && \
+         systemctl daemon-reexec && systemctl restart ssh",
+    );
     let _ = stack.apply(&[]).exits(0);
 
     what_is_wrong_changes_nothing(&stack);
@@ -23,9 +29,10 @@ fn a_site_comes_and_goes() {
     both_are_listed(&stack);
     it_is_migrated(&stack);
     its_console_answers(&stack);
-    a_host_holds_nothing_it_should_not(&stack);
+    only_hactls_own_shells_have_no_core_files(&stack);
     it_is_dropped_with_a_backup(&stack);
     a_drop_that_was_cut_off_is_finished(&stack);
+    what_is_not_its_own_is_not_dropped(&stack);
 }
 
 fn inventory(stack: &Stack) -> String {
@@ -218,9 +225,13 @@ fn it_is_migrated(stack: &Stack) {
 }
 
 fn database(stack: &Stack) -> String {
+    database_of(stack, SECOND)
+}
+
+fn database_of(stack: &Stack, name: &str) -> String {
     let listed = list(stack);
-    let second = listed.iter().find(|site| site["site"] == SECOND).expect("it is listed");
-    second["database"].as_str().expect("a database").to_owned()
+    let site = listed.iter().find(|site| site["site"] == name).expect("it is listed");
+    site["database"].as_str().expect("a database").to_owned()
 }
 
 fn its_console_answers(stack: &Stack) {
@@ -254,15 +265,23 @@ fn its_console_answers(stack: &Stack) {
     }
 }
 
-/// Steps have a core limit of 0; what runs for good has what systemd gives.
-fn a_host_holds_nothing_it_should_not(stack: &Stack) {
+/// What hactl runs on a host leaves no core file; what it starts for good is systemd's, with systemd's limits.
+fn only_hactls_own_shells_have_no_core_files(stack: &Stack) {
+    assert_eq!(stack.on_host("ulimit -S -c"), "unlimited", "a login of somebody else");
     let said = stack.hactl(&["exec", "--", "sh", "-c", "ulimit -S -c"]).exits(0).stdout;
     assert_eq!(said.trim(), "srv1 | 0");
-    for process in ["mariadbd", "gunicorn", "redis-server", "nginx", "supervisord"] {
+    for process in [
+        "mariadbd",
+        "gunicorn",
+        "redis-server",
+        "nginx",
+        "supervisord",
+        "socketio.js",
+    ] {
         let limit = stack.on_host(&format!(
             "grep 'Max core file size' /proc/$(pgrep -o -f {process})/limits | tr -s ' ' | cut -d ' ' -f 5"
         ));
-        assert_ne!(limit, "0", "{process}");
+        assert_eq!(limit, "unlimited", "{process}");
     }
 }
 
@@ -314,41 +333,104 @@ fn it_is_dropped_with_a_backup(stack: &Stack) {
     assert!(names.contains("site/two.example.com/encryption_key"), "{names}");
 }
 
-/// A site that the inventory has no more, whose database is gone already: what a drop leaves that was cut in the middle.
+/// kill -9 of hactl when the database goes: the same words again finish it, and what was kept is whole.
 fn a_drop_that_was_cut_off_is_finished(stack: &Stack) {
     let _ = stack.hactl(&["site", "create", SECOND, "--yes"]).exits(0);
-    let database = database(stack);
-    stack.edit_inventory("  - { name: two.example.com }\n", "");
-    stack.on_host(&format!(
-        "mkdir -p {BENCH}/archived_sites/{SECOND}.dropping && echo dump >{BENCH}/archived_sites/{SECOND}.dropping/database.sql.gz && \
-         mariadb -e 'DROP DATABASE `{database}`'"
-    ));
-    let listed = list(stack);
     assert_eq!(
-        listed.iter().filter(|site| site["in_inventory"] == false).count(),
-        2,
+        fetch(stack, SECOND, "/api/method/frappe.notes.add", &["-d", "text=cut"]).0,
+        200
+    );
+    let database = database(stack);
+    let words = ["site", "drop", SECOND, "--yes", "--format", "json"];
+    let at = |line: &str| line.contains("\"step_started\"") && line.contains("run drop of the database");
+    let mut running = stack.started_until(&words, &[], at).expect("it came to the database");
+    running.kill();
+    let _ = running.ends_within(Duration::from_secs(10));
+    assert!(
+        !inventory(stack).contains(SECOND),
+        "it is taken out before anything is done"
+    );
+
+    let listed = list(stack);
+    println!("killed with {listed:?} there");
+    assert!(
+        listed.iter().any(|site| site["site"] == SECOND && site["remark"] != ""),
         "{listed:?}"
     );
-    let said = stack
-        .hactl(&["site", "drop", SECOND, "--yes", "--format", "json"])
-        .exits(0);
+    let said = stack.hactl(&words).exits(0);
     let archived = said
         .events()
         .into_iter()
         .find(|event| event["event"] == "archived")
         .expect("where it is");
     let folder = archived["path"].as_str().unwrap();
-    assert_eq!(
-        stack.on_host(&format!(
-            "cat {folder}/database.sql.gz; ls {folder}/site/site_config.json"
-        )),
-        format!("dump\n{folder}/site/site_config.json")
+    let kept = format!("gzip -dc {folder}/database.sql.gz | grep -c \"'cut'\"; ls {folder}/site/site_config.json");
+    assert_eq!(stack.on_host(&kept), format!("1\n{folder}/site/site_config.json"));
+    let left = format!(
+        "mariadb -N -e \"SELECT COUNT(*) FROM mysql.global_priv WHERE User='{database}'\"; ls -d {BENCH}/archived_sites/*.dropping 2>/dev/null || true"
     );
-    assert_eq!(
-        stack.on_host(&format!(
-            "mariadb -N -e \"SELECT COUNT(*) FROM mysql.global_priv WHERE User='{database}'\""
-        )),
-        "0"
-    );
+    assert_eq!(stack.on_host(&left), "0");
     assert_eq!(stack.apply(&[]).exits(0).summary()["changed"], 0);
+}
+
+/// Nothing of a site but its folder, and a configuration that names what is not its own: nothing is taken that is others'.
+fn what_is_not_its_own_is_not_dropped(stack: &Stack) {
+    let ours = database_of(stack, "erp.example.com");
+    stack.on_host("mariadb -e 'CREATE DATABASE payroll; CREATE TABLE payroll.salaries AS SELECT 1 AS id'");
+    for (name, says) in [
+        (ours.as_str(), "which is that of erp.example.com"),
+        ("payroll", "no site's database"),
+    ] {
+        stack.on_host(&format!(
+            "mkdir -p {BENCH}/sites/foreign.example.com && echo '{{\"db_name\": \"{name}\"}}' >{BENCH}/sites/foreign.example.com/site_config.json"
+        ));
+        let refused = stack.hactl(&["site", "drop", "foreign.example.com", "--yes"]).exits(7);
+        assert!(refused.stderr.contains(says), "{}", refused.stderr);
+    }
+    assert_eq!(
+        stack.on_host("mariadb -N -e 'SELECT COUNT(*) FROM payroll.salaries'"),
+        "1"
+    );
+    assert_eq!(fetch(stack, "erp.example.com", "/api/method/ping", &[]).0, 200);
+    stack.on_host(&format!("rm -r {BENCH}/sites/foreign.example.com"));
+}
+
+/// A WSGI app's sites are names of the one app.
+#[test]
+fn a_name_of_a_wsgi_app_comes_and_goes() {
+    let stack = Stack::with(Options::warm(31));
+    let _ = stack.apply(&[]).exits(0);
+    let before = inventory(&stack);
+    let _ = stack.hactl(&["site", "create", SECOND, "--yes"]).exits(0);
+    assert_eq!(fetch(&stack, SECOND, "/health", &[]).0, 200);
+    let listed = list(&stack);
+    assert_eq!(listed.len(), 2, "{listed:?}");
+    for site in &listed {
+        assert_eq!(
+            (&site["database"], &site["in_inventory"]),
+            (&"guestbook".into(), &true.into()),
+            "{site}"
+        );
+        assert_eq!(site["apps"][0]["version"].as_str().map(str::len), Some(12), "{site}");
+    }
+    let mut child = stack
+        .command(&["site", "console", SECOND])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("hactl starts");
+    let expression = b"import guestbook, os\nprint(os.environ['DB_NAME'], os.getuid())\n";
+    child.stdin.take().unwrap().write_all(expression).unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(
+        (String::from_utf8_lossy(&out.stdout).trim(), out.status.code()),
+        ("guestbook 1990", Some(0))
+    );
+    let _ = stack.hactl(&["site", "migrate", "--yes"]).exits(2);
+    let _ = stack.hactl(&["site", "drop", SECOND, "--yes"]).exits(0);
+    assert_eq!(inventory(&stack), before);
+    assert_eq!(list(&stack).len(), 1);
+    assert_eq!(stack.apply(&[]).exits(0).summary()["changed"], 0);
+    let again = stack.hactl(&["site", "drop", SECOND, "--yes"]).exits(2);
+    assert!(again.stderr.contains("no host has it"), "{}", again.stderr);
 }

@@ -295,9 +295,23 @@ impl Stack {
         &self,
         variables: &[(&str, &str)],
         more: &[&str],
+        moment: impl FnMut(&str) -> bool,
+    ) -> Option<Running> {
+        self.started_until(
+            &[&["apply", "--yes", "--format", "json"], more].concat(),
+            variables,
+            moment,
+        )
+    }
+
+    /// The same for any verb.
+    pub fn started_until(
+        &self,
+        words: &[&str],
+        variables: &[(&str, &str)],
         mut moment: impl FnMut(&str) -> bool,
     ) -> Option<Running> {
-        let mut command = self.command(&[&["apply", "--yes", "--format", "json"], more].concat());
+        let mut command = self.command(words);
         command
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())

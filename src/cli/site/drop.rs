@@ -181,17 +181,18 @@ fn database(args: &Args, now: &Inventory, looked: &[Looked]) -> Result<(Option<S
         )));
     }
     // A configuration on a host can say anything; the primary of the inventory has the databases.
-    let primary = app::primary(Topology::of(now)).map(|host| host.name.as_str());
-    let Some(primary) = looked
-        .iter()
-        .find(|host| Some(host.host.as_str()) == primary && host.answers)
-    else {
-        let primary = primary.unwrap_or("the database server");
-        return Err(Error::new(
-            Kind::HostFailed,
-            format!("MariaDB on {primary} does not answer; nothing was dropped"),
-        )
-        .hint("hactl status"));
+    let name_of = app::primary(Topology::of(now)).map(|host| host.name.as_str());
+    let primary = match looked.iter().find(|host| Some(host.host.as_str()) == name_of) {
+        Some(primary) if primary.answers => primary,
+        // Nothing was ever installed there.
+        Some(primary) if !primary.has_mariadb => return Ok((None, false)),
+        _ => {
+            let why = format!(
+                "MariaDB on {} does not answer; nothing was dropped",
+                name_of.unwrap_or("the database server")
+            );
+            return Err(Error::new(Kind::HostFailed, why).hint("hactl status"));
+        }
     };
     match primary.databases.get(&database) {
         Some(found) if found.is_site || found.tables == 0 => Ok((Some(database), true)),

@@ -62,6 +62,8 @@ pub struct Looked {
     pub dropping: Vec<String>,
     /// Commit of a WSGI application.
     pub commit: Option<String>,
+    /// Whether it has MariaDB's client at all.
+    pub has_mariadb: bool,
     /// Whether its MariaDB answers.
     pub answers: bool,
     /// By name.
@@ -129,10 +131,14 @@ fn read(host: &str, sections: &[Section]) -> Looked {
             Some("app") => lines.for_each(|words| match words.as_slice() {
                 ["commit", id] if id.len() == 40 => looked.commit = Some((*id).to_owned()),
                 ["served", name] if rules::site(name).is_ok() => looked.served.push((*name).to_owned()),
-                ["dropping", name] => looked.dropping.extend(name.strip_suffix(DROPPING).map(str::to_owned)),
+                ["dropping", name] => {
+                    let name = name.strip_suffix(DROPPING).filter(|name| rules::site(name).is_ok());
+                    looked.dropping.extend(name.map(str::to_owned));
+                }
                 _ => {}
             }),
             Some("databases") => lines.for_each(|words| match words.as_slice() {
+                ["mariadb"] => looked.has_mariadb = true,
                 ["answers"] => looked.answers = true,
                 words => database(&mut looked.databases, words),
             }),
@@ -222,7 +228,7 @@ mod tests {
             ),
             section(
                 "databases",
-                "answers\ndatabase\ta_1\t4096\t3\t1\t0\ndatabase\tpayroll\t1\t1\t0\t0\napps\ta_1\t[\"frappe\",\"erp\"]\n\
+                "mariadb\nanswers\ndatabase\ta_1\t4096\t3\t1\t0\ndatabase\tpayroll\t1\t1\t0\t0\napps\ta_1\t[\"frappe\",\"erp\"]\n\
                  version\ta_1\tfrappe\t15.1\nversion\tnone\tx\t1\nscheduler\ta_1\t1\napps\ta_1\tno json\nodd\n",
             ),
         ];

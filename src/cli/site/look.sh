@@ -17,6 +17,7 @@ for folder in "$2"/*.dropping; do [ ! -e "$folder" ] || printf 'dropping\t%s\n' 
 mark databases
 if command -v mariadb >/dev/null; then
     ask() { timeout 20 mariadb --no-defaults --batch --raw --skip-column-names --force --connect-timeout=5 2>/dev/null; }
+    echo mariadb
     printf '%s\n' "SELECT 'answers'" | ask
     exec 3>&1
     queries=$(
