@@ -74,6 +74,7 @@ const VERBS: [&str; 16] = [
     "exec",
     "ssh",
     "secrets",
+    "site",
     "lab",
     "templates",
     "schema",
@@ -90,6 +91,9 @@ fn help_of_every_verb() {
     }
     for verb in ["up", "down", "status", "cut", "heal", "kill", "boot"] {
         insta::assert_snapshot!(format!("help-lab-{verb}"), place.seen(&["lab", verb, "-h"]));
+    }
+    for verb in ["list", "create", "migrate", "drop", "console"] {
+        insta::assert_snapshot!(format!("help-site-{verb}"), place.seen(&["site", verb, "-h"]));
     }
     for verb in ["init", "edit", "set", "rotate", "show-names"] {
         insta::assert_snapshot!(format!("help-secrets-{verb}"), place.seen(&["secrets", verb, "-h"]));

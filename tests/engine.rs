@@ -46,6 +46,7 @@ fn engine(host: &Modelled) -> (Engine, mpsc::UnboundedReceiver<Event>) {
         fingerprint: String::new(),
         settles: true,
         extra_questions: None,
+        declares: None,
     };
     (engine, receiver)
 }

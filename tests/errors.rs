@@ -7,6 +7,7 @@ mod common;
 mod liar;
 
 use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -332,6 +333,62 @@ fn saved_plans(book: &mut Book) {
         "a folder that is missing",
         &place.fails(&["plan", "--transport", "local", "--out", "missing/p.json"]),
     );
+    place.write(
+        "open.json",
+        r#"{"made":"","by":"","inventory":"","steps":[],"plan":{"version":"","cluster":"","fingerprint":"","hosts":[]},
+            "secrets":{"redis/cache":["hidden"]}}"#,
+    );
+    let open = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(place.folder.path().join("open.json"), open).unwrap();
+    for args in [
+        &["apply", "--yes", "--plan", "open.json"][..],
+        &["plan", "--with-secrets"],
+        &["plan", "--transport", "local", "--with-secrets", "--out", "open.json"],
+    ] {
+        book.entry(&args.join(" "), &place.fails(args));
+    }
+}
+
+fn sites(book: &mut Book) {
+    book.chapter("sites");
+    let place = Place::new();
+    for args in [
+        &["site", "create", "shop.example.com", "--yes"][..],
+        &["site", "create", "Shop.example.com", "--yes"],
+        &["site", "create", "a b; $(id)", "--yes"],
+        &["site", "create", "new.example.com"],
+        &["site", "create", "new.example.com", "--apps", "erpnext", "--yes"],
+        &["site", "migrate", "--yes"],
+        &["site", "drop", "shop.example.com"],
+        &["site", "console", "shop.example.co"],
+    ] {
+        book.entry(&args.join(" "), &place.fails(args));
+    }
+    let frappe = "{ kind: frappe, apps: [ { name: frappe, url: 'https://git.example.com/frappe', ref: v15 } ] }";
+    let start = INVENTORY.find("app:").unwrap();
+    let end = start + INVENTORY[start..].find('\n').unwrap();
+    let two = "  - { name: two.example.com, aliases: [ www.example.com ] }\n";
+    place.write(
+        "inventory.yml",
+        format!("{}app: {frappe}{}{two}", &INVENTORY[..start], &INVENTORY[end..]),
+    );
+    for args in [
+        &["site", "create", "www.example.com", "--yes"][..],
+        &["site", "create", "new.example.com", "--apps", "hrms", "--yes"],
+        &[
+            "site",
+            "create",
+            "new.example.com",
+            "--admin-password",
+            "nowhere",
+            "--yes",
+        ],
+        &["site", "migrate", "www.example.com", "--yes"],
+        &["site", "migrate", "two.example.com"],
+        &["site", "drop", "two.example.com"],
+    ] {
+        book.entry(&args.join(" "), &place.fails(args));
+    }
 }
 
 /// What is said about a host that cannot be reached.
@@ -467,6 +524,7 @@ fn engine(host: &Liar) -> (Engine, tokio::sync::mpsc::UnboundedReceiver<Event>) 
         doing: "apply inventory.yml".into(),
         fingerprint: String::new(),
         extra_questions: None,
+        declares: None,
         settles: true,
     };
     (engine, receiver)
@@ -648,6 +706,7 @@ fn every_error_in_one_text() {
     secrets(&mut book);
     templates(&mut book);
     saved_plans(&mut book);
+    sites(&mut book);
     transports(&mut book);
     hosts(&mut book);
     let text = book.0;

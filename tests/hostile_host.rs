@@ -54,6 +54,7 @@ fn engine(host: &Liar) -> (Engine, mpsc::UnboundedReceiver<Event>) {
         doing: "test".into(),
         fingerprint: String::new(),
         extra_questions: None,
+        declares: None,
         settles: true,
     };
     (engine, receiver)

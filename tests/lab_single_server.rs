@@ -2,9 +2,12 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use common::stack::{Serves, Stack};
+use hactl::inventory::secrets::{Keyring, Secrets};
 use serde_json::Value;
 
 /// Ids of the resources that steps of this kind of event are about.
@@ -227,16 +230,56 @@ fn drift_is_named_and_mended(stack: &Stack) {
 }
 
 /// A saved plan is done as it was saved, or not at all.
+/// Values of the inventory's secrets, read with the stack's own key.
+fn secrets(stack: &Stack) -> Vec<String> {
+    let loaded = hactl::inventory::load(&stack.inventory).unwrap();
+    let keyring = Keyring {
+        identity: None,
+        home: Some(stack.folder().to_owned()),
+        ask: Keyring::nobody(),
+    };
+    let resolved = Secrets::resolve(&loaded.inventory, &keyring).unwrap();
+    assert!(resolved.generated.is_empty());
+    resolved
+        .secrets
+        .iter()
+        .map(|(_, secret)| secret.reveal().to_owned())
+        .collect()
+}
+
 #[test]
 fn a_saved_plan_is_done_exactly_or_refused() {
     let stack = Stack::boot(41, Serves::Guestbook, false);
     let saved = stack
-        .hactl(&["plan", "--out", "saved.json", "--format", "json"])
+        .hactl(&["plan", "--out", "carries.json", "--with-secrets", "--format", "json"])
         .exits(0);
+    let _ = stack.hactl(&["plan", "--out", "saved.json"]).exits(0);
+    let (carries, plain) = (stack.folder().join("carries.json"), stack.folder().join("saved.json"));
+    let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let values = secrets(&stack);
+    assert!(values.len() > 5);
+    for value in &values {
+        assert!(text(&carries).contains(value.as_str()) && !text(&plain).contains(value.as_str()));
+    }
+    assert_eq!(std::fs::metadata(&carries).unwrap().permissions().mode() & 0o777, 0o600);
+    // Another machine: the same files, nobody's key.
+    let (key, away) = (
+        stack.folder().join(".config/hactl/identity.txt"),
+        stack.folder().join("away"),
+    );
+    std::fs::rename(&key, &away).unwrap();
+    let locked = stack.hactl(&["apply", "--yes", "--plan", "saved.json"]).exits(2);
+    assert!(locked.stderr.contains("not encrypted for you"), "{}", locked.stderr);
     let done = stack
-        .hactl(&["apply", "--yes", "--format", "json", "--plan", "saved.json"])
+        .hactl(&["apply", "--yes", "--format", "json", "--plan", "carries.json"])
         .exits(0);
+    assert!(!key.exists());
+    std::fs::rename(&away, &key).unwrap();
     assert_eq!(finished(&done.events(), "changed"), planned(&saved.events()));
+    for value in &values {
+        assert!(!done.stdout.contains(value.as_str()) && !done.stderr.contains(value.as_str()));
+    }
+    assert_eq!(stack.apply(&[]).exits(0).summary()["changed"], 0);
 
     stack.on_host("rm /etc/redis/redis-cache.conf");
     let _ = stack.hactl(&["plan", "--out", "saved.json"]).exits(0);
@@ -252,4 +295,14 @@ fn a_saved_plan_is_done_exactly_or_refused() {
         "gone",
         "nothing was done"
     );
+
+    // A plan may have to make secrets, which must not outdate it.
+    let _ = stack.apply(&[]).exits(0);
+    stack.edit_inventory(
+        "  - { name: erp.example.com }\n",
+        "  - { name: erp.example.com }\n  - { name: two.example.com }\n",
+    );
+    let _ = stack.hactl(&["plan", "--out", "saved.json"]).exits(0);
+    let _ = stack.hactl(&["apply", "--plan", "saved.json"]).exits(0);
+    assert_eq!(stack.apply(&[]).exits(0).summary()["changed"], 0);
 }

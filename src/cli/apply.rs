@@ -1,21 +1,15 @@
 //! `hactl apply`
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::args::{InventoryArg, LimitArg};
-use super::context::{Context, Ended, Missing, Prepared, keyring};
-use super::hooks;
-use super::run::{Run, looked};
+use super::change::{Consent, Job, change, somebody_agrees};
+use super::context::{Context, Ended, Missing, Prepared};
 use super::saved::Saved;
 use super::steps::StepArg;
-use crate::engine::hooks::HookPlan;
-use crate::engine::{Approved, Summary, Survey};
-use crate::error::{Error, Kind, Result};
-use crate::inventory::Inventory;
-use crate::inventory::secrets::{self, Secrets};
-use crate::plan::Plan;
-use crate::report::{DiffMode, Format, plan_text, summary};
+use crate::engine::Survey;
+use crate::error::Result;
+use crate::report::DiffMode;
 
 /// Show the plan, ask, and bring the hosts to it
 ///
@@ -48,7 +42,11 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let saved = args.plan.as_deref().map(Saved::read).transpose()?;
-    somebody_agrees(args, context)?;
+    let consent = match args.yes || saved.is_some() {
+        true => Consent::Given,
+        false => Consent::Ask,
+    };
+    somebody_agrees("apply", consent, context)?;
     if let Some(saved) = &saved {
         // Before secrets are generated, which changes what the plan was made from.
         saved.check(&context.inventory(&args.inventory)?)?;
@@ -57,147 +55,37 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         Some(saved) => LimitArg { limit: saved.hosts() },
         None => args.limit.clone(),
     };
-    let prepared = Prepared::new(context, &args.inventory, &limit, Missing::Generate)?;
-    let hosts = prepared.hosts.clone();
-    let inventory = std::sync::Arc::clone(&prepared.inventory);
-    // A run over a part leaves hosts or programs with older values.
-    let everything = hosts.len() == inventory.hosts.len()
-        && args.steps.wanted().is_empty()
-        && saved.as_ref().is_none_or(|saved| saved.is_whole());
-    let rotated = (everything && prepared.secrets.is_rotated()).then(|| prepared.secrets.clone());
-    context.block_on(async {
-        let run = Run::start(context, prepared, "apply", true)?;
-        let mut planned = None;
-        match carry_out(args, context, &run, &hosts, saved.as_ref(), &mut planned).await {
-            Ok(summary) => {
-                // Where nothing was to be done nothing has happened.
-                if summary.exit_code != 0 || planned.as_ref().is_some_and(|plan| plan.changes > 0) {
-                    hooks::after(context, &run, planned.as_ref(), &summary).await;
-                }
-                let summary = run.end(summary).await?;
-                if let (0, Some(secrets)) = (summary.exit_code, &rotated) {
-                    forget_previous(&inventory, secrets, context);
-                }
-                if let Some(next) = summary::next("apply", summary.exit_code, &args.inventory.in_command()) {
-                    context.hint(&next);
-                }
-                Ok(Ended { summary, told: true })
-            }
-            Err(error) => {
-                // Whoever declined knows it.
-                if error.kind != Kind::Interrupted {
-                    let summary = Summary {
-                        exit_code: error.kind.exit_code(),
-                        ..Summary::default()
-                    };
-                    hooks::after(context, &run, planned.as_ref(), &summary).await;
-                }
-                Err(run.fail(error).await)
-            }
+    let carried = saved.as_ref().and_then(Saved::secrets);
+    let carries = carried.is_some();
+    let prepared = match carried {
+        None => Prepared::new(context, &args.inventory, &limit, Missing::Generate)?,
+        Some(secrets) => {
+            let loaded = context.inventory(&args.inventory)?;
+            let hosts = limit.hosts(&loaded.inventory)?;
+            Prepared::with(context, loaded, hosts, secrets)?
         }
-    })
-}
-
-/// Every host has the new values: the ones before are not needed any more.
-fn forget_previous(inventory: &Inventory, applied: &Secrets, context: &Context) {
-    if let Err(error) = secrets::forget_previous(inventory, &keyring(), applied) {
-        context.warn(&format!(
-            "the rotated secrets were carried through, but their old values are still in the file: {}",
-            error.message
-        ));
-    }
-}
-
-/// A run that would need an answer which nobody can give ends before anything is contacted.
-fn somebody_agrees(args: &Args, context: &Context) -> Result<()> {
-    if args.yes || args.plan.is_some() {
-        return Ok(());
-    }
-    let why = if context.console.format == Format::Json {
-        "--format json"
-    } else if !std::io::stdin().is_terminal() || !context.console.has_terminal() {
-        "no terminal"
-    } else {
-        return Ok(());
     };
-    Err(Error::usage(format!(
-        "apply asks before it changes anything, and with {why} it cannot"
-    ))
-    .hint("hactl apply --yes, or hactl plan --out FILE and then hactl apply --plan FILE"))
-}
-
-async fn carry_out(
-    args: &Args,
-    context: &Context,
-    run: &Run,
-    hosts: &[String],
-    saved: Option<&Saved>,
-    planned: &mut Option<HookPlan>,
-) -> Result<Summary> {
-    let mut survey = run.survey(hosts).await?;
-    match saved {
-        Some(saved) => saved.hold(&mut survey)?,
-        None => args.steps.narrow(&mut survey)?,
-    }
-    *planned = Some(HookPlan::from(&survey.plan));
-    let text = plan_text::plan(&survey.plan, args.diff, context.console.paint());
-    context.console.result(&text);
-    if !survey.failures.is_empty() {
-        let summary = looked(&survey, false);
-        let names: Vec<_> = survey.failures.iter().map(|failure| failure.host.as_str()).collect();
-        context.console.say(&format!(
-            "nothing was changed: {} cannot take part; --limit leaves hosts out\n",
-            names.join(", ")
-        ));
-        survey.close().await;
-        return Ok(summary);
-    }
-    if !args.yes && saved.is_none() && !survey.plan.is_empty() && !ask(question(&survey.plan)).await? {
-        survey.close().await;
-        return Err(Error::new(Kind::Interrupted, "not confirmed; nothing was changed"));
-    }
-    let plan = survey.plan.clone();
-    if let Some(planned) = planned.as_ref().filter(|planned| planned.changes > 0)
-        && let Err(refused) = hooks::before(run, planned).await
-    {
-        survey.close().await;
-        return Err(refused);
-    }
-    Ok(execute(run, survey, plan).await)
-}
-
-async fn execute(run: &Run, survey: Survey, plan: Plan) -> Summary {
-    run.engine.execute(survey, Approved::by_user(plan)).await
-}
-
-/// `Apply these 74 changes to srv1?`
-fn question(plan: &Plan) -> String {
-    let changing: Vec<_> = plan.hosts.iter().filter(|host| !host.steps.is_empty()).collect();
-    let hosts = match changing.as_slice() {
-        [one] => crate::quote::terminal(&one.host),
-        many => format!("{} hosts", many.len()),
+    let narrow = |survey: &mut Survey| match &saved {
+        Some(saved) => saved.hold(survey),
+        None => args.steps.narrow(survey),
     };
-    match plan.changes() {
-        1 => format!("Apply this change to {hosts}?"),
-        changes => format!("Apply these {changes} changes to {hosts}?"),
+    let job = Job {
+        verb: "apply",
+        inventory: &args.inventory,
+        diff: args.diff,
+        consent,
+        narrow: &narrow,
+        declares: None,
+        // A run over a part leaves hosts or programs with older values.
+        whole: prepared.hosts.len() == prepared.inventory.hosts.len()
+            && args.steps.wanted().is_empty()
+            && saved.as_ref().is_none_or(|saved| saved.is_whole()),
+        deed: None,
+    };
+    let ended = change(context, prepared, job)?;
+    if let (true, 0, Some(path)) = (carries, ended.summary.exit_code, &args.plan) {
+        let file = crate::quote::sh(&path.display().to_string());
+        context.hint(&format!("rm {file}   (it is applied, and it holds secrets)"));
     }
-}
-
-async fn ask(question: String) -> Result<bool> {
-    let answer = tokio::task::spawn_blocking(move || {
-        dialoguer::Confirm::new()
-            .with_prompt(question)
-            .default(false)
-            .interact_on(&console::Term::stderr())
-    });
-    match answer.await {
-        Ok(Ok(yes)) => Ok(yes),
-        // Ctrl-C at the question, or the terminal is gone. The question leaves without its cursor and line end.
-        Ok(Err(_)) | Err(_) => {
-            let terminal = console::Term::stderr();
-            let _ = terminal.show_cursor();
-            let _ = terminal.write_line("");
-            Ok(false)
-        }
-    }
+    Ok(ended)
 }

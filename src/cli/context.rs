@@ -76,11 +76,19 @@ impl Context {
     /// # Errors
     /// Everything that is wrong in it.
     pub fn inventory(&self, arg: &InventoryArg) -> Result<Loaded> {
-        let mut loaded = inventory::load(&arg.inventory)?;
+        let loaded = inventory::load(&arg.inventory)?;
         let warnings = loaded.render_warnings(self.console.side_paint().on);
         if !warnings.is_empty() {
             self.warn(&warnings);
         }
+        self.overlay(loaded)
+    }
+
+    /// Lays the command line's options over an inventory.
+    ///
+    /// # Errors
+    /// What the command line's options make wrong.
+    pub fn overlay(&self, mut loaded: Loaded) -> Result<Loaded> {
         if let Some(transport) = self.global.transport {
             let kind = TransportKind::from(transport);
             loaded.inventory.ssh.transport = kind;
@@ -204,7 +212,7 @@ pub struct Prepared {
     pub templates: Arc<Templates>,
     /// Real ones, or placeholders.
     pub secrets: Secrets,
-    /// Over the inventory, secrets and overrides as they were before this run.
+    /// Over the inventory, secrets and overrides.
     pub fingerprint: String,
     /// The chosen hosts, in inventory order.
     pub hosts: Vec<String>,
@@ -229,8 +237,14 @@ impl Prepared {
     pub fn new(context: &Context, inventory: &InventoryArg, limit: &LimitArg, missing: Missing) -> Result<Self> {
         let loaded = context.inventory(inventory)?;
         let hosts = limit.hosts(&loaded.inventory)?;
-        let templates = context.templates(&loaded.inventory)?;
-        let fingerprint = loaded.fingerprint()?;
+        Self::from(context, loaded, hosts, missing)
+    }
+
+    /// The same for an inventory that was read already.
+    ///
+    /// # Errors
+    /// Of templates or secrets.
+    pub fn from(context: &Context, loaded: Loaded, hosts: Vec<String>, missing: Missing) -> Result<Self> {
         let Resolved { secrets, generated, .. } = resolve(&loaded.inventory, missing)?;
         if !generated.is_empty() {
             let path = loaded.inventory.secrets.path.display();
@@ -239,6 +253,17 @@ impl Prepared {
                 .console
                 .say(&format!("{count} secrets were generated and kept in {path}\n"));
         }
+        Self::with(context, loaded, hosts, secrets)
+    }
+
+    /// The same with secrets that are known.
+    ///
+    /// # Errors
+    /// Of templates.
+    pub fn with(context: &Context, loaded: Loaded, hosts: Vec<String>, secrets: Secrets) -> Result<Self> {
+        let templates = context.templates(&loaded.inventory)?;
+        // Behind the secrets: looking may have generated some, and the plan is made with those.
+        let fingerprint = loaded.fingerprint()?;
         Ok(Prepared {
             inventory: Arc::new(loaded.inventory),
             templates,

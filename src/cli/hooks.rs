@@ -57,7 +57,7 @@ async fn at(
     let event = HookEvent {
         hook: moment,
         run: engine.run.clone(),
-        verb: "apply".into(),
+        verb: of.verb.clone(),
         cluster: inventory.cluster.clone(),
         inventory: inventory.path.display().to_string(),
         by: engine.who.clone(),

@@ -2,9 +2,11 @@
 
 mod apply;
 mod args;
+mod change;
 mod check;
 mod completions;
 mod context;
+mod coredump;
 mod edge;
 mod env;
 mod exec;
@@ -21,6 +23,7 @@ mod run;
 mod saved;
 mod schema;
 mod secrets;
+mod site;
 mod ssh;
 mod status;
 mod steps;
@@ -67,6 +70,7 @@ enum Verb {
     Exec(exec::Args),
     Ssh(ssh::Args),
     Secrets(secrets::Args),
+    Site(site::Args),
     Lab(lab::Args),
     Templates(templates::Args),
     Schema(schema::Args),
@@ -76,6 +80,7 @@ enum Verb {
 
 /// Entry point of the binary.
 pub fn main() -> ExitCode {
+    coredump::none();
     match Cli::try_parse() {
         Ok(cli) => {
             let context = Context::new(cli.global);
@@ -99,6 +104,7 @@ fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
         Verb::Exec(args) => exec::run(&args, context),
         Verb::Ssh(args) => ssh::run(&args, context),
         Verb::Secrets(args) => secrets::run(&args, context),
+        Verb::Site(args) => site::run(&args, context),
         Verb::Lab(args) => lab::run(&args, context),
         Verb::Templates(args) => templates::run(&args, context),
         Verb::Schema(args) => schema::run(&args, context),

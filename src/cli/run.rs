@@ -14,6 +14,8 @@ pub struct Run {
     pub engine: Engine,
     /// Names of the hosts it is about.
     pub hosts: Vec<String>,
+    /// What it does: `apply`, `site create`.
+    pub verb: String,
     reporter: Reporter,
     console: Arc<Console>,
     started: Instant,
@@ -65,10 +67,12 @@ impl Run {
             // Only what is going to change hosts waits for them; a look shows them as they are.
             settles: recorded,
             extra_questions: None,
+            declares: None,
         };
         Ok(Run {
             engine,
             hosts: prepared.hosts,
+            verb: verb.to_owned(),
             reporter,
             console: Arc::clone(&context.console),
             started: Instant::now(),

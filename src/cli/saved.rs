@@ -1,17 +1,22 @@
 //! Plans in files: written by `plan --out`, held to by `apply --plan`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::steps::narrow;
 use crate::engine::{Engine, Survey};
 use crate::error::{Error, Kind, Result};
 use crate::inventory::Loaded;
+use crate::inventory::secrets::Secrets;
 use crate::plan::{HostPlan, Plan};
 use crate::quote::terminal;
+use crate::secret::Secret;
 
 /// Largest file that is read, bytes.
 const LIMIT: u64 = 64 << 20;
@@ -29,6 +34,33 @@ pub struct Saved {
     steps: Vec<String>,
     /// What is to be done. Holds no secrets.
     plan: Plan,
+    /// Every secret of the inventory by its name, the present value first; only of `plan --with-secrets`.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "carried")]
+    #[schemars(with = "Option<BTreeMap<String, Vec<String>>>")]
+    secrets: Option<BTreeMap<String, Vec<Secret>>>,
+}
+
+/// The one place where secrets become part of a file that is not encrypted.
+mod carried {
+    use super::{BTreeMap, Secret};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    type Values = Option<BTreeMap<String, Vec<Secret>>>;
+
+    pub fn serialize<S: Serializer>(values: &Values, serializer: S) -> Result<S::Ok, S::Error> {
+        let revealed = |list: &Vec<Secret>| list.iter().map(|secret| secret.reveal().to_owned()).collect::<Vec<_>>();
+        let values = values.as_ref().map(|values| {
+            let pairs = values.iter().map(|(name, list)| (name, revealed(list)));
+            pairs.collect::<BTreeMap<_, _>>()
+        });
+        values.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Values, D::Error> {
+        let values: Option<BTreeMap<String, Vec<String>>> = Deserialize::deserialize(deserializer)?;
+        let hidden = |(name, list): (String, Vec<String>)| (name, list.into_iter().map(Secret::new).collect());
+        Ok(values.map(|values| values.into_iter().map(hidden).collect()))
+    }
 }
 
 impl Saved {
@@ -40,7 +72,20 @@ impl Saved {
             inventory: engine.inventory.path.clone(),
             steps: steps.to_vec(),
             plan,
+            secrets: None,
         }
+    }
+
+    /// The same with the secrets that it takes to apply it.
+    #[must_use]
+    pub fn carrying(mut self, secrets: &Secrets) -> Self {
+        self.secrets = Some(secrets.values());
+        self
+    }
+
+    /// The secrets that it carries.
+    pub fn secrets(&self) -> Option<Secrets> {
+        self.secrets.clone().map(Secrets::from_values)
     }
 
     /// Whether it is of all steps.
@@ -56,7 +101,7 @@ impl Saved {
     /// Writes it whole or not at all, readable by its owner only: a plan tells a lot about hosts.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// When the folder cannot be written; when a plan with secrets would replace a file that others can read.
     pub fn write(&self, path: &Path) -> Result<()> {
         let failed = |error: &dyn std::fmt::Display| {
             Error::internal(format!("cannot save the plan in {}: {error}", path.display()))
@@ -70,7 +115,10 @@ impl Saved {
                 )),
             );
         }
-        let text = serde_json::to_vec_pretty(self).map_err(|error| failed(&error))?;
+        if self.secrets.is_some() {
+            may_hold_secrets(path)?;
+        }
+        let text = Zeroizing::new(serde_json::to_vec_pretty(self).map_err(|error| failed(&error))?);
         // Made with mode 0600.
         let mut file =
             tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(|error| failed(&error))?;
@@ -93,14 +141,24 @@ impl Saved {
         if length > LIMIT {
             return Err(Error::usage(format!("{shown} is no plan: it has {length} bytes")));
         }
-        let text = std::fs::read(path).map_err(failed)?;
-        serde_json::from_slice(&text).map_err(|error| {
+        let text = Zeroizing::new(std::fs::read(path).map_err(failed)?);
+        let saved: Saved = serde_json::from_slice(&text).map_err(|error| {
             Error::usage(format!(
                 "{shown} is no plan of hactl {}: {error}",
                 env!("CARGO_PKG_VERSION")
             ))
             .hint("make one: hactl plan --out FILE")
-        })
+        })?;
+        let mode = std::fs::metadata(path).map_err(failed)?.mode() & 0o777;
+        if saved.secrets.is_some() && mode & 0o077 != 0 {
+            return Err(Error::new(
+                Kind::Refused,
+                format!("{shown} holds secrets, and others can read it (mode {mode:04o})"),
+            )
+            .hint(format!("chmod 600 {}", crate::quote::sh(&shown.to_string())))
+            .hint("if somebody may have read it: hactl secrets rotate --all-generated"));
+        }
+        Ok(saved)
     }
 
     /// Refuses a plan that was made by another version or from another inventory, other secrets or templates.
@@ -147,6 +205,35 @@ impl Saved {
     }
 }
 
+/// Refuses a place that somebody else reads, or has prepared.
+///
+/// # Errors
+/// Why not.
+pub fn may_hold_secrets(path: &Path) -> Result<()> {
+    let Ok(there) = std::fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let mode = there.mode() & 0o777;
+    let why = if !there.is_file() {
+        "it is no plain file".to_owned()
+    } else if there.uid() != rustix::process::geteuid().as_raw() {
+        "it is somebody else's".to_owned()
+    } else if mode & 0o077 != 0 {
+        format!("others can read it (mode {mode:04o})")
+    } else {
+        return Ok(());
+    };
+    let shown = path.display();
+    Err(Error::new(
+        Kind::Refused,
+        format!("{shown} is not replaced by a plan with secrets: {why}"),
+    )
+    .hint(format!(
+        "remove it or name another: rm {}",
+        crate::quote::sh(&shown.to_string())
+    )))
+}
+
 fn refused(why: &str) -> Error {
     Error::new(Kind::Refused, format!("this plan cannot be applied: {why}")).hint("look again: hactl plan --out FILE")
 }
@@ -188,139 +275,5 @@ fn difference(planned: &HostPlan, now: &HostPlan) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-    use crate::plan::{PlannedChange, Step};
-    use crate::resource::{Action, Change, Script};
-
-    fn host(changes: &[(&str, &str)]) -> HostPlan {
-        let step = |(resource, summary): &(&str, &str)| Step {
-            id: (*resource).to_owned(),
-            role: "nginx".into(),
-            stage: 0,
-            changes: vec![PlannedChange {
-                resource: (*resource).to_owned(),
-                change: Change::new(Action::Update, *summary),
-            }],
-            deadline: 60,
-            script: Script::default(),
-            resources: Vec::new(),
-        };
-        HostPlan {
-            host: "srv1".into(),
-            resources: 10,
-            steps: changes.iter().map(step).collect(),
-        }
-    }
-
-    fn saved(host: HostPlan) -> Saved {
-        Saved {
-            made: "2026-11-21T10:00:00Z".into(),
-            by: "ann@laptop".into(),
-            inventory: "/srv/inventory.yml".into(),
-            steps: Vec::new(),
-            plan: Plan {
-                version: env!("CARGO_PKG_VERSION").into(),
-                cluster: "acme".into(),
-                fingerprint: "f".into(),
-                hosts: vec![host],
-            },
-        }
-    }
-
-    fn survey(host: HostPlan) -> Survey {
-        Survey {
-            plan: saved(host).plan,
-            hosts: Vec::new(),
-            failures: Vec::new(),
-            live: Default::default(),
-        }
-    }
-
-    #[test]
-    fn what_was_written_is_read_and_nobody_else_reads_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("p.json");
-        std::fs::write(&path, "something older, readable by all").unwrap();
-        saved(host(&[("file /a", "content")])).write(&path).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(
-            Saved::read(&path).unwrap().plan,
-            saved(host(&[("file /a", "content")])).plan
-        );
-        assert_eq!(
-            std::fs::read_dir(folder.path()).unwrap().count(),
-            1,
-            "a temporary file was left"
-        );
-    }
-
-    #[test]
-    fn a_host_that_changed_since_is_refused_with_what_differs() {
-        let plan = saved(host(&[("file /a", "content"), ("file /b", "mode 0644 → 0600")]));
-        plan.hold(&mut survey(host(&[
-            ("file /a", "content"),
-            ("file /b", "mode 0644 → 0600"),
-        ])))
-        .unwrap();
-        let cases: [(&[(&str, &str)], &str); 4] = [
-            (&[("file /a", "content")], "  srv1: file /b needs no change any more"),
-            (
-                &[("file /a", "content"), ("file /b", "content")],
-                "  srv1: file /b is not as it was",
-            ),
-            (
-                &[
-                    ("file /a", "content"),
-                    ("file /b", "mode 0644 → 0600"),
-                    ("file /c", "x"),
-                ],
-                "  srv1: file /c would change, too",
-            ),
-            (
-                &[("file /b", "mode 0644 → 0600"), ("file /a", "content")],
-                "  srv1: the same changes would be made in another order or number",
-            ),
-        ];
-        for (now, line) in cases {
-            let error = plan.hold(&mut survey(host(now))).unwrap_err();
-            assert_eq!(error.kind, Kind::Refused);
-            assert_eq!(error.message.lines().skip(1).collect::<Vec<_>>(), [line], "{now:?}");
-        }
-    }
-
-    #[test]
-    fn a_plan_of_some_steps_ignores_the_others() {
-        let mut plan = saved(host(&[("file /a", "content")]));
-        plan.steps = vec!["/a".into()];
-        let mut now = host(&[("file /a", "content"), ("file /b", "content")]);
-        // `plan --step` counted what it left out neither as changed nor as unchanged.
-        now.resources += 1;
-        let mut survey = survey(now);
-        plan.hold(&mut survey).unwrap();
-        assert_eq!(survey.plan.changes(), 1, "only the planned step is carried out");
-    }
-
-    #[test]
-    fn another_inventory_version_or_cluster_is_refused() {
-        let text = "cluster: acme\nhosts: { srv1: { address: 10.0.0.1 } }\n\
-                    app: { kind: wsgi, url: 'https://example.com/a.git', ref: main, module: 'a:b' }\n\
-                    sites: [ { name: a.example.com } ]\n";
-        let loaded = crate::inventory::parse(text, Path::new("/nowhere/inventory.yml")).unwrap();
-        let mut plan = saved(host(&[]));
-        plan.plan.fingerprint = loaded.fingerprint().unwrap();
-        plan.check(&loaded).unwrap();
-        let spoil: [fn(&mut Plan); 3] = [
-            |plan| plan.version = "0.0.1".into(),
-            |plan| plan.cluster = "other".into(),
-            |plan| plan.fingerprint = "other".into(),
-        ];
-        for spoil in spoil {
-            let mut spoilt = plan.clone();
-            spoil(&mut spoilt.plan);
-            assert_eq!(spoilt.check(&loaded).unwrap_err().kind, Kind::Refused);
-        }
-    }
-}
+#[path = "saved/tests.rs"]
+mod tests;

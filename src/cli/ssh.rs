@@ -30,7 +30,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     };
     let mut argv = match host.ssh.transport {
         TransportKind::Local => vec![std::env::var("SHELL").unwrap_or_else(|_| "sh".into())],
-        _ => ssh(host, context.global.accept_new_host_keys)?,
+        _ => argv(host, context.global.accept_new_host_keys)?,
     };
     let program = argv.remove(0);
     // Only returns when it failed.
@@ -39,7 +39,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
 }
 
 /// The command line.
-fn ssh(host: &Host, accept_new: bool) -> Result<Vec<String>> {
+pub(super) fn argv(host: &Host, accept_new: bool) -> Result<Vec<String>> {
     let ssh = &host.ssh;
     let mut argv = vec!["ssh".to_owned()];
     argv.extend(options(ssh, accept_new));
@@ -93,7 +93,7 @@ mod tests {
              sites: [ {{ name: a.example.com }} ]\n"
         );
         let loaded = crate::inventory::parse(&text, Path::new("/k/inventory.yml")).unwrap();
-        super::ssh(&loaded.inventory.hosts["srv1"], true).unwrap().join("\n")
+        super::argv(&loaded.inventory.hosts["srv1"], true).unwrap().join("\n")
     }
 
     #[test]

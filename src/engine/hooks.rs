@@ -57,7 +57,7 @@ pub struct HookEvent {
     pub hook: Moment,
     /// The run's id.
     pub run: String,
-    /// The verb: `apply`.
+    /// The verb: `apply`, `site create`, ...
     pub verb: String,
     /// The inventory's cluster.
     pub cluster: String,

@@ -22,12 +22,18 @@ pub use execute::Approved;
 pub use interrupt::{Interrupt, Urgency};
 pub use survey::{HostFailure, Survey, Surveyed};
 
+use crate::error::Result;
 use crate::inventory::{Host, Inventory};
-use crate::resource::Ask;
+use crate::plan::Desired;
+use crate::resource::{Ask, Facts};
 use crate::role::{SecretStore, Templates};
+use crate::topology::HostView;
 
 /// Questions of a verb beyond those of the plan, e.g. `status`.
 pub type ExtraQuestions = Box<dyn Fn(&Host) -> Ask + Send + Sync>;
+
+/// What a host should have, when that is not what [`crate::role::desired`] says.
+pub type Declare = Box<dyn Fn(HostView, &Facts, &Templates, &dyn SecretStore) -> Result<Desired> + Send + Sync>;
 
 /// One run.
 pub struct Engine {
@@ -58,4 +64,6 @@ pub struct Engine {
     pub settles: bool,
     /// Asked together with the plan's questions.
     pub extra_questions: Option<ExtraQuestions>,
+    /// What hosts should have by this run; `None`: what their roles say.
+    pub declares: Option<Declare>,
 }

@@ -348,8 +348,11 @@ impl Engine {
             store: self.secrets.as_ref(),
             given: Mutex::default(),
         };
-        let mut desired = role::desired(view, facts, &self.templates, &secrets)
-            .map_err(|error| HostFailure::plain(&host.name, error))?;
+        let desired = match &self.declares {
+            Some(declare) => declare(view, facts, &self.templates, &secrets),
+            None => role::desired(view, facts, &self.templates, &secrets),
+        };
+        let mut desired = desired.map_err(|error| HostFailure::plain(&host.name, error))?;
         if !all {
             desired
                 .resources

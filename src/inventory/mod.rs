@@ -4,6 +4,7 @@
 
 mod build;
 pub mod diagnostics;
+pub mod edit;
 mod fingerprint;
 mod mask;
 pub mod model;
@@ -48,8 +49,15 @@ impl Loaded {
 /// All of them usage errors: the file is missing, unreadable, too big or not UTF-8, or something in it or in a role it uses is refused; then
 /// the message holds every diagnostic with its source line.
 pub fn load(path: &Path) -> Result<Loaded, Error> {
-    let text = read(path)?;
-    let mut loaded = parse(&text, path).map_err(|diagnostics| diagnostics.into_error(colour()))?;
+    load_text(&read(path)?, path)
+}
+
+/// The same for a text that is, or is going to be, in the file.
+///
+/// # Errors
+/// All of them usage errors.
+pub fn load_text(text: &str, path: &Path) -> Result<Loaded, Error> {
+    let mut loaded = parse(text, path).map_err(|diagnostics| diagnostics.into_error(colour()))?;
     loaded.inventory.roles = roles::load(&loaded.inventory, colour())?;
     Ok(loaded)
 }

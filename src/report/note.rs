@@ -131,6 +131,44 @@ pub enum Note {
         /// Milliseconds, connection included.
         ms: u64,
     },
+    /// `site list`: a site on a host, or one of the inventory that no host has.
+    Site {
+        /// Its name.
+        site: String,
+        /// The host; absent when no host has it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+        /// Whether the inventory has it.
+        in_inventory: bool,
+        /// Its database.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        database: Option<String>,
+        /// Apps in it.
+        apps: Vec<SiteApp>,
+        /// Whether it is in maintenance mode; absent where there is no such thing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        maintenance: Option<bool>,
+        /// Whether its scheduler runs jobs; absent when that is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scheduler: Option<bool>,
+        /// Bytes of its database.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        database_bytes: Option<u64>,
+        /// Bytes of its files; absent when counting took too long.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        files_bytes: Option<u64>,
+        /// What is wrong with it; empty: nothing.
+        remark: String,
+    },
+    /// `site drop`: where a dropped site is kept.
+    Archived {
+        /// The host.
+        host: String,
+        /// The site.
+        site: String,
+        /// The folder on the host.
+        path: String,
+    },
     /// `secrets show-names`: a secret, without its value.
     Secret {
         /// Its name.
@@ -175,6 +213,15 @@ pub enum Note {
         /// Bytes of memory its processes hold.
         memory: u64,
     },
+}
+
+/// An app in a site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SiteApp {
+    /// Its name.
+    pub name: String,
+    /// Its version, or the commit; empty when it is not noted.
+    pub version: String,
 }
 
 /// A recorded run on one host.

@@ -63,8 +63,8 @@ pub fn next(verb: &str, exit_code: u8, inventory: &str) -> Option<String> {
     let command = |verb: &str| format!("hactl {verb} {inventory}").trim_end().to_owned();
     let is = |kind: Kind| kind.exit_code() == exit_code;
     Some(match verb {
-        "apply" if exit_code == 0 => command("status"),
-        "apply" if is(Kind::HostFailed) || is(Kind::Interrupted) => {
+        "apply" | "site create" if exit_code == 0 => command("status"),
+        "apply" | "site create" if is(Kind::HostFailed) || is(Kind::Interrupted) => {
             format!("{}   (a plain run goes on where this one stopped)", command("apply"))
         }
         "plan" if is(Kind::Pending) => command("apply"),

@@ -44,6 +44,8 @@ pub enum Guard {
     },
     /// This shell test passes. Runs in every probe: keep it cheap (builtins).
     Passes(String),
+    /// Never done: a run of this very command was asked for.
+    Asked,
     /// This query's first row is the value.
     Sql {
         /// SQL, one statement.
@@ -71,6 +73,7 @@ impl Guard {
                 Some(_) => Answer::Not("done before, for something else".into()),
                 None => Answer::Not("not done yet".into()),
             },
+            Guard::Asked => Answer::Not("asked for".into()),
             Guard::Passes(_) => match seen.tests.get(key) {
                 Some(test) if test.code == 0 => Answer::Done,
                 _ => Answer::Not("not done yet".into()),
@@ -122,6 +125,7 @@ impl Kind for Command {
                 Guard::Stamp { path, .. } => {
                     ask.lines.insert(path.clone());
                 }
+                Guard::Asked => {}
                 Guard::Passes(test) => ask.test(&self.key(index), test),
                 Guard::Sql { query, .. } => ask.sql(&self.key(index), query),
             }
@@ -149,6 +153,7 @@ impl Kind for Command {
                 Guard::Stamp { path, value } => {
                     seen.lines.insert(path.clone(), value.clone());
                 }
+                Guard::Asked => {}
                 Guard::Passes(_) => {
                     let passed = super::observed::TestState {
                         code: 0,

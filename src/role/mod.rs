@@ -19,6 +19,7 @@ mod peers;
 mod redis;
 mod replication;
 mod scope;
+pub mod site;
 mod stage;
 mod supervisor;
 pub mod templates;

@@ -271,7 +271,8 @@ impl Stack {
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    /// The binary with a verb, ready to be started.
+    pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hactl"));
         let home = self.folder.path();
         // Its own home: no configuration, identity or journal of whoever runs the tests.
@@ -308,9 +309,23 @@ impl Stack {
         &self,
         variables: &[(&str, &str)],
         more: &[&str],
+        moment: impl FnMut(&str) -> bool,
+    ) -> Option<Running> {
+        self.started_until(
+            &[&["apply", "--yes", "--format", "json"], more].concat(),
+            variables,
+            moment,
+        )
+    }
+
+    /// The same for any verb.
+    pub fn started_until(
+        &self,
+        words: &[&str],
+        variables: &[(&str, &str)],
         mut moment: impl FnMut(&str) -> bool,
     ) -> Option<Running> {
-        let mut command = self.command(&[&["apply", "--yes", "--format", "json"], more].concat());
+        let mut command = self.command(words);
         command
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())

@@ -105,6 +105,7 @@ fn apps(check: &mut Check, site: &RawSite, app: &App) -> Vec<String> {
                     .at(span, "not installed on the hosts")
                     .help(match suggest::closest(name, &available) {
                         Some(near) => format!("did you mean `{near}`?"),
+                        None if available.is_empty() => "add it to `app.apps`, with its url and ref".to_owned(),
                         None => format!(
                             "add it to `app.apps`, with its url and ref; there are {}",
                             suggest::list(&available)

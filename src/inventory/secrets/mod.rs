@@ -95,6 +95,29 @@ impl Secrets {
             .map(|(name, secret)| (name.as_str(), secret))
     }
 
+    /// Every value by its name, the present one first: all that [`Secrets::from_values`] needs.
+    pub fn values(&self) -> BTreeMap<String, Vec<Secret>> {
+        let with_older = |(name, secret): (&String, &Secret)| {
+            let older = self.previous.get(name).cloned().unwrap_or_default();
+            (name.clone(), std::iter::once(secret.clone()).chain(older).collect())
+        };
+        self.values.iter().map(with_older).collect()
+    }
+
+    /// The secrets that [`Secrets::values`] gave elsewhere.
+    pub fn from_values(all: BTreeMap<String, Vec<Secret>>) -> Self {
+        let mut secrets = Secrets::default();
+        for (name, list) in all {
+            let mut list = list.into_iter();
+            secrets.values.extend(list.next().map(|secret| (name.clone(), secret)));
+            let older: Vec<Secret> = list.collect();
+            if !older.is_empty() {
+                secrets.previous.insert(name, older);
+            }
+        }
+        secrets
+    }
+
     /// Whether some were rotated and not yet carried through.
     pub fn is_rotated(&self) -> bool {
         !self.previous.is_empty()

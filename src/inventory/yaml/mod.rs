@@ -7,8 +7,8 @@
 mod de;
 mod field;
 mod problem;
-mod scalar;
-mod tree;
+pub(super) mod scalar;
+pub(super) mod tree;
 
 pub use scalar::forbidden;
 

@@ -14,6 +14,9 @@ mod config;
 pub(super) mod programs;
 mod release;
 mod site;
+mod tasks;
+
+pub(super) use tasks::{migrate_now, quiet};
 
 use serde_json::json;
 

@@ -74,7 +74,7 @@ fn asked(scope: &Scope, site: &Site, what: &str, query: String, value: String) -
     }
 }
 
-fn command(frappe: &Frappe, name: String, guards: Vec<Guard>, run: String, deadline: u64) -> Command {
+pub(super) fn command(frappe: &Frappe, name: String, guards: Vec<Guard>, run: String, deadline: u64) -> Command {
     Command {
         name,
         guards,
@@ -125,7 +125,7 @@ fn create(scope: &Scope, frappe: &Frappe, site: &Site, input: Text) -> Command {
 }
 
 /// Once for each release. Nobody works on the site meanwhile: what runs still has the code of the release before.
-fn migrate(scope: &Scope, frappe: &Frappe, site: &Site) -> Command {
+pub(super) fn migrate(scope: &Scope, frappe: &Frappe, site: &Site) -> Command {
     let release = release::id(frappe);
     let apps: Vec<_> = std::iter::once("frappe")
         .chain(site.apps.iter().map(String::as_str))

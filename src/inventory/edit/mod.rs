@@ -1,0 +1,6 @@
+//! An inventory's text changed in place: that place and nothing else.
+
+mod file;
+pub mod sites;
+
+pub use file::replace;
