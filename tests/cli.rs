@@ -62,7 +62,7 @@ impl Place {
     }
 }
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "init",
     "check",
     "plan",
