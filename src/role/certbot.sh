@@ -10,6 +10,12 @@ reach() {
     return 1
 }
 
+# fetch: the token, as the authority would, of $name at $at.
+fetch() {
+    curl -fsS --noproxy '*' --max-time 10 --max-filesize 4096 --resolve "$name:80:$at" \
+        "http://$name/.well-known/acme-challenge/$token" 2>&1
+}
+
 # look: whether each name leads to this host, as the authority will see it. DNS alone is asked: /etc/hosts has the sites.
 look() {
     folder=$ACME/.well-known/acme-challenge
@@ -27,8 +33,13 @@ look() {
         fi
         for address in $addresses; do
             case $address in *:*) at="[$address]" ;; *) at=$address ;; esac
-            said=$(curl -fsS --noproxy '*' --max-time 10 --max-filesize 4096 --resolve "$name:80:$at" \
-                "http://$name/.well-known/acme-challenge/$token" 2>&1) || :
+            # After a reload nginx's processes of before take requests for a moment longer.
+            tries=0
+            until said=$(fetch) && [ "$said" = "$token" ]; do
+                tries=$((tries + 1))
+                [ "$tries" -lt 6 ] || break
+                sleep 0.5
+            done
             [ "$said" != "$token" ] || continue
             case $said in curl:*) ;; *) said='something else answers there' ;; esac
             echo "$name is $address in DNS, and http://$name/ does not lead to this host there: $said"
