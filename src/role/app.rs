@@ -292,9 +292,7 @@ pub fn logs(group: &str) -> String {
     format!("/var/log/supervisor/{group}")
 }
 
-/// Declares a group of programs: configuration, logs with their rotation, and that they run.
-///
-/// `watches` is what they read at start besides their configuration; `health` the shell test that passes when they serve.
+/// Declares a group of programs: configuration, logs with their rotation, and that they run; see [`supervised`].
 ///
 /// # Errors
 /// A template's.
@@ -306,6 +304,26 @@ pub fn supervise(
     health: String,
     patience: Duration,
 ) -> Result<()> {
+    let program = supervised(scope, group, programs, watches, health, patience)?;
+    scope.add(program);
+    Ok(())
+}
+
+/// Declares the configuration of a group of programs, and their logs with their rotation; gives that they run, to be
+/// declared when all that they need is there.
+///
+/// `watches` is what they read at start besides their configuration; `health` the shell test that passes when they serve.
+///
+/// # Errors
+/// A template's.
+pub fn supervised(
+    scope: &mut Scope,
+    group: &str,
+    programs: &[Supervised],
+    watches: Vec<String>,
+    health: String,
+    patience: Duration,
+) -> Result<Program> {
     let process = scope.inventory().app.process();
     let logs = logs(group);
     scope.directory(&logs, "root", "adm", 0o750);
@@ -356,7 +374,7 @@ pub fn supervise(
     )?;
     file.validator = Some(supervisor_validator());
     scope.add(file);
-    scope.add(Program {
+    Ok(Program {
         group: group.to_owned(),
         processes: programs
             .iter()
@@ -381,8 +399,7 @@ pub fn supervise(
                 .max()
                 .unwrap_or(0),
         ),
-    });
-    Ok(())
+    })
 }
 
 /// supervisord has no switch that only checks; its own reader of the configuration does.

@@ -11,6 +11,7 @@ pub const TEMPLATES: &[(&str, &str)] = templates![
     "app/gunicorn.conf.py",
     "base/sysctl.conf",
     "frappe/run",
+    "frappe/way-back",
     "mariadb/server.cnf",
     "nginx/frappe.conf",
     "nginx/headers.conf",

@@ -26,6 +26,27 @@ fn declare(scope: &mut Scope) -> Result<()> {
     let inventory = scope.inventory();
     let knobs = &inventory.mariadb;
     scope.packages(&["mariadb-server", "mariadb-client"]);
+    let config = match knobs.keep_config {
+        true => Vec::new(),
+        false => vec![configuration(scope)?],
+    };
+    scope.add(Service {
+        unit: "mariadb.service".into(),
+        watches: config,
+        on_change: OnChange::Restart,
+        health: "mariadb --no-defaults --connect-timeout=5 -e 'SELECT 1' >/dev/null".into(),
+        // A recovery after a power cut reads the whole redo log.
+        patience: Duration::from_secs(120),
+    });
+    if has_accounts(&scope.view) {
+        accounts(scope)?;
+    }
+    Ok(())
+}
+
+/// Declares hactl's option file and gives its path.
+fn configuration(scope: &mut Scope) -> Result<String> {
+    let knobs = &scope.inventory().mariadb;
     // Debian makes it only when its own defaults log to files.
     scope.directory("/var/log/mysql", "mysql", "adm", 0o2750);
     let alone = !scope.view.runs_app() && !scope.view.has(HostRole::Redis);
@@ -49,18 +70,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
         check: "mariadbd --defaults-file=\"$FILE\" --user=mysql --help --verbose >/dev/null".into(),
     });
     scope.add(file);
-    scope.add(Service {
-        unit: "mariadb.service".into(),
-        watches: vec![CONFIG.into()],
-        on_change: OnChange::Restart,
-        health: "mariadb --no-defaults --connect-timeout=5 -e 'SELECT 1' >/dev/null".into(),
-        // A recovery after a power cut reads the whole redo log.
-        patience: Duration::from_secs(120),
-    });
-    if has_accounts(&scope.view) {
-        accounts(scope)?;
-    }
-    Ok(())
+    Ok(CONFIG.to_owned())
 }
 
 /// Accounts are made where they can be written; replicas get them from there.

@@ -49,6 +49,7 @@ pub fn mariadb(check: &mut Check, raw: &At<RawMariaDb>) -> MariaDb {
         buffer_pool_mb: check.optional(&raw.buffer_pool_mb, 16, 16_000_000),
         max_connections: check.number(&raw.max_connections, 200, 10, 100_000),
         semi_sync: raw.semi_sync.or(true),
+        keep_config: raw.keep_config.or(false),
         settings,
     }
 }

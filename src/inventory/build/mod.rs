@@ -3,6 +3,7 @@
 //! Where something is wrong a stand-in value is used and building goes on, so that one run shows all errors; a file
 //! with an error never becomes an inventory.
 
+mod adopted;
 mod app;
 pub(in crate::inventory) mod check;
 mod hooks;
@@ -61,6 +62,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
     };
     hosts::check_workers(&mut check, &inventory, &raw.hosts);
     ports::check(&mut check, &inventory, raw);
+    adopted::check(&mut check, &inventory, raw);
     inventory.secret_spans = check.secret_spans;
     (inventory, check.list)
 }

@@ -125,6 +125,11 @@ fn tls(check: &mut Check, raw: &At<RawTls>) -> Option<Tls> {
         Either::Map(files) => {
             check.missing(&files.certificate, "certificate", "`tls`", span);
             check.missing(&files.key, "key", "`tls`", span);
+            if files.on_server.or(false) {
+                let certificate = check.text(&files.certificate, rules::host_path)?;
+                let key = check.text(&files.key, rules::host_path)?;
+                return Some(Tls::OnServer { certificate, key });
+            }
             let (certificate, key) = (check.path(&files.certificate)?, check.path(&files.key)?);
             Some(Tls::Files { certificate, key })
         }

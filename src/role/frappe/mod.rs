@@ -17,6 +17,7 @@ mod site;
 
 use serde_json::json;
 
+use super::adopt;
 use super::app::{self, WEB_GROUP};
 use super::{Role, Scope};
 use crate::error::Result;
@@ -57,10 +58,21 @@ fn declare(scope: &mut Scope) -> Result<()> {
     folders(scope, frappe);
     let watches = files(scope, frappe)?;
     release::declare(scope, frappe);
+    let mut work = Vec::new();
     for site in &scope.inventory().sites {
-        site::declare(scope, frappe, site)?;
+        work.extend(site::declare(scope, frappe, site)?);
     }
-    programs::declare(scope, frappe, watches)
+    let programs = programs::declare(scope, frappe, watches)?;
+    if let Some(adopted) = &frappe.adopted {
+        adopt::switch(scope, frappe, adopted);
+    }
+    for command in work {
+        scope.add(command);
+    }
+    for program in programs {
+        scope.add(program);
+    }
+    Ok(())
 }
 
 fn folders(scope: &mut Scope, frappe: &Frappe) {
