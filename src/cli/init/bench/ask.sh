@@ -99,4 +99,4 @@ read_bench() {
 }
 # shellcheck disable=SC2086 # paths without blanks, see look
 set -- $seen
-[ $# != 1 ] || read_bench "$1"
+[ $# != 1 ] || read_bench "$1" </dev/null
