@@ -292,7 +292,9 @@ pub fn logs(group: &str) -> String {
     format!("/var/log/supervisor/{group}")
 }
 
-/// Declares a group of programs: configuration, logs with their rotation, and that they run; see [`supervised`].
+/// Declares a group of programs: configuration, logs with their rotation, and that they run.
+///
+/// `watches` is what they read at start besides their configuration; `health` the shell test that passes when they serve.
 ///
 /// # Errors
 /// A template's.
@@ -304,26 +306,6 @@ pub fn supervise(
     health: String,
     patience: Duration,
 ) -> Result<()> {
-    let program = supervised(scope, group, programs, watches, health, patience)?;
-    scope.add(program);
-    Ok(())
-}
-
-/// Declares the configuration of a group of programs, and their logs with their rotation; gives that they run, to be
-/// declared when all that they need is there.
-///
-/// `watches` is what they read at start besides their configuration; `health` the shell test that passes when they serve.
-///
-/// # Errors
-/// A template's.
-pub fn supervised(
-    scope: &mut Scope,
-    group: &str,
-    programs: &[Supervised],
-    watches: Vec<String>,
-    health: String,
-    patience: Duration,
-) -> Result<Program> {
     let process = scope.inventory().app.process();
     let logs = logs(group);
     scope.directory(&logs, "root", "adm", 0o750);
@@ -374,7 +356,7 @@ pub fn supervised(
     )?;
     file.validator = Some(supervisor_validator());
     scope.add(file);
-    Ok(Program {
+    scope.add(Program {
         group: group.to_owned(),
         processes: programs
             .iter()
@@ -399,7 +381,8 @@ pub fn supervised(
                 .max()
                 .unwrap_or(0),
         ),
-    })
+    });
+    Ok(())
 }
 
 /// supervisord has no switch that only checks; its own reader of the configuration does.

@@ -59,8 +59,7 @@ if [ -e "$link" ]; then
         all start $web $workers
         fail 'the old bench serves again; nothing is lost. Mend the cause and run hactl apply again'
     fi
-    sync
-    # From here on the old programs do not come back by themselves.
+    # What was moved is on the disk. From here on the old programs do not come back by themselves.
     rm -f -- "$link"
 else
     all stop $web $workers

@@ -61,17 +61,22 @@ fn declare(scope: &mut Scope) -> Result<()> {
     let mut work = Vec::new();
     for site in &scope.inventory().sites {
         work.extend(site::declare(scope, frappe, site)?);
+        if frappe.adopted.is_none() {
+            work.drain(..).for_each(|command| scope.add(command));
+        }
     }
-    let programs = programs::declare(scope, frappe, watches)?;
+    let mut later = Vec::new();
     if let Some(adopted) = &frappe.adopted {
         adopt::switch(scope, frappe, adopted);
+        // Until the programs run, nobody is served; what the sites lack now they lacked before.
+        if adopt::migrated(frappe) {
+            later.append(&mut work);
+        }
     }
-    for command in work {
-        scope.add(command);
-    }
-    for program in programs {
-        scope.add(program);
-    }
+    work.into_iter().for_each(|command| scope.add(command));
+    // Only now: a host that boots must not start the programs of both benches.
+    programs::declare(scope, frappe, watches)?;
+    later.into_iter().for_each(|command| scope.add(command));
     Ok(())
 }
 

@@ -8,7 +8,6 @@ use super::{Scope, gunicorn_config};
 use crate::error::Result;
 use crate::inventory::{Frappe, HostRole, QueueWorker};
 use crate::quote::sh;
-use crate::resource::Program;
 use crate::topology::HostView;
 
 /// Certificates that Debian's programs trust.
@@ -19,9 +18,8 @@ const WEB: &str = "frappe";
 /// Group of what works off queues. Its own, since a restart waits for jobs to end, which no visitor should.
 const WORKERS: &str = "frappe-workers";
 
-/// Declares the configuration of the programs and gives them; `watches` is what all of them read at start.
-pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, mut watches: Vec<String>) -> Result<Vec<Program>> {
-    let mut all = Vec::new();
+/// Declares the programs; `watches` is what all of them read at start.
+pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, mut watches: Vec<String>) -> Result<()> {
     watches.push(format!("{}/current", frappe.path));
     if scope.view.has(HostRole::App) {
         let trusted = certificate(&scope.view);
@@ -30,8 +28,7 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, mut watches: Vec<Strin
         watches.push(gunicorn_config(frappe));
         watches.extend(trusted);
         let health = test(&scope.view, frappe);
-        let patience = Duration::from_secs(90);
-        all.push(app::supervised(scope, WEB, &programs, watches, health, patience)?);
+        app::supervise(scope, WEB, &programs, watches, health, Duration::from_secs(90))?;
     }
     if scope.view.has(HostRole::Worker) {
         let mut programs: Vec<_> = frappe
@@ -43,12 +40,17 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, mut watches: Vec<Strin
             programs.push(schedule(frappe));
         }
         if !programs.is_empty() {
-            let patience = Duration::from_secs(60);
-            let group = app::supervised(scope, WORKERS, &programs, watches, "true".into(), patience)?;
-            all.push(group);
+            app::supervise(
+                scope,
+                WORKERS,
+                &programs,
+                watches,
+                "true".into(),
+                Duration::from_secs(60),
+            )?;
         }
     }
-    Ok(all)
+    Ok(())
 }
 
 /// The groups that a host has.

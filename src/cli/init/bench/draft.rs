@@ -200,6 +200,11 @@ pub(super) fn is_line(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }
 
+/// Whether a text may stand in an inventory.
+pub(super) fn is_plain(text: &str) -> bool {
+    is_line(text) && !text.chars().any(quote::deceives)
+}
+
 fn wrapped(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -341,7 +346,14 @@ fn app(found: &Found, bench: &str, common: &Map<String, Value>, remarks: &mut Re
             ));
         }
     }
-    let id = string(common, "bench_id").map_or_else(|| bench.trim_matches('/').replace('/', "-"), str::to_owned);
+    let id = match string(common, "bench_id") {
+        Some(id) if is_plain(id) => id.to_owned(),
+        Some(id) => {
+            remarks.first(format!("its bench_id {} is no name: jobs that wait would not be found", shown(id)));
+            String::new()
+        }
+        None => bench.trim_matches('/').replace('/', "-"),
+    };
     let web = found.programs.iter().find(|program| program.name.ends_with("-frappe-web"));
     let option = |names: &[&str]| web.and_then(|web| web.option(names));
     let numeric = |names: &[&str], key: &str| {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::draft::{Remarks, is_line, number, shown, string};
+use super::draft::{Remarks, is_line, is_plain, number, shown, string};
 use super::nginx::Server;
 use super::reading::{Found, Site};
 use crate::inventory::rules;
@@ -76,7 +76,7 @@ fn one(
     let aliases = aliases(config, name, taken, remarks);
     let installed = installed(found, db_name, name, apps, remarks)?;
     let mut extra = Map::new();
-    if let Some(origin) = string(config, "host_name") {
+    if let Some(origin) = string(config, "host_name").filter(|origin| is_plain(origin)) {
         extra.insert("host_name".into(), origin.into());
     }
     if found.scheduler.get(db_name) == Some(&false) {
