@@ -183,12 +183,8 @@ fn a_bench_is_taken_over_and_given_back() {
     let written = files(&stack, OLD);
     assert_eq!(written.lines().count(), 3, "{written}");
 
-    let restart = {
-        let client = Client::start(&stack.address);
-        stack.on_host("supervisorctl restart frappe-bench-web: frappe-bench-workers:");
-        stack.wait_until("it serves again", || stack.fetch("/api/method/ping", &[]).0 == 200);
-        client.end()
-    };
+    // Two, since the machine that runs this may be busy with other things.
+    let restarts = [(); 2].map(|()| restarted(&stack));
 
     init_reads_it(&stack);
     nothing_was_changed_yet(&stack);
@@ -201,15 +197,14 @@ fn a_bench_is_taken_over_and_given_back() {
     let adoption = {
         let client = Client::start(&stack.address);
         let done = apply(&stack).exits(0);
-        for event in done.events().iter().filter(|event| event["event"] == "step_finished") {
-            println!("{} {} ms", event["step"], event["ms"]);
-        }
+        println!("adopted in {} steps", steps(&done).len());
         client.end()
     };
-    println!("a plain restart: {restart:?}\nthe adoption:    {adoption:?}");
+    println!("plain restarts: {restarts:?}\nthe adoption:   {adoption:?}");
+    let longest = restarts.iter().map(|seen| seen.longest).max().unwrap_or_default();
     assert!(
-        adoption.longest <= restart.longest + Duration::from_secs(1),
-        "{adoption:?} is more than a second more than {restart:?}"
+        adoption.longest <= longest + Duration::from_secs(1),
+        "{adoption:?} is more than a second more than {restarts:?}"
     );
     everything_is_there(&stack, &written, &jar, "adopted");
     assert_eq!(files(&stack, NEW), written);
@@ -219,6 +214,14 @@ fn a_bench_is_taken_over_and_given_back() {
 
     the_way_back(&stack, &written, &jar);
     killed_at_any_moment_nothing_is_lost(&stack, &written, &jar);
+}
+
+/// A plain restart of the same programs, as `bench restart` does it.
+fn restarted(stack: &Stack) -> Seen {
+    let client = Client::start(&stack.address);
+    stack.on_host("supervisorctl restart frappe-bench-web: frappe-bench-workers:");
+    stack.wait_until("it serves again", || stack.fetch("/api/method/ping", &[]).0 == 200);
+    client.end()
 }
 
 fn init_reads_it(stack: &Stack) {

@@ -25,6 +25,15 @@ pub const ROLE: Role = Role {
 /// What the old bench's configuration was, and what `way-back` needs.
 const RECORD: &str = "/var/lib/hactl/adopted";
 
+/// Shell: the groups in the old bench's configuration of supervisord; a program that is in none is one by itself.
+const GROUPS_OF: &str = r#"groups_of() {
+    sed -n 's/^\[group:\([A-Za-z0-9_.-]*\)\].*/\1/p' "$1"
+    for _program in $(sed -n 's/^\[program:\([A-Za-z0-9_.-]*\)\].*/\1/p' "$1"); do
+        grep -Eq "^programs *=(.*[ ,])?$_program *(,|\$)" "$1" || printf '%s\n' "$_program"
+    done
+}
+"#;
+
 /// The bench that the server had, if it had one.
 pub fn of(app: &App) -> Option<&Adopted> {
     match app {
@@ -97,7 +106,7 @@ fn script(frappe: &Frappe) -> String {
 
 fn variables(frappe: &Frappe, adopted: &Adopted) -> String {
     format!(
-        "old={} new={} user={} home={} link={} record={RECORD}\n",
+        "{GROUPS_OF}old={} new={} user={} home={} link={} record={RECORD}\n",
         sh(&adopted.from),
         sh(&frappe.path),
         sh(&frappe.process.user),
@@ -133,7 +142,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
         "old programs leave supervisord",
         vec![left],
         format!(
-            "groups=$(sed -n 's/^\\[group:\\([A-Za-z0-9_.-]*\\)\\].*/\\1/p' {RECORD}/supervisor.conf)\n\
+            "{GROUPS_OF}groups=$(groups_of {RECORD}/supervisor.conf)\n\
              [ -z \"$groups\" ] || supervisorctl update $groups"
         ),
     ));

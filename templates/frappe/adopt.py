@@ -52,6 +52,12 @@ def rehearse(old, sites):
     import frappe
 
     here = os.stat(".")
+    others = [name for name in os.listdir(old) if os.path.exists(os.path.join(old, name, "site_config.json"))]
+    for name in sorted(set(others) - set(sites)):
+        raise Refused(
+            f"the old bench serves {name}, too, which the inventory does not have: its sites end with the switch. "
+            f"Add it, or move {os.path.join(old, name)} out of the bench"
+        )
     for site in sites:
         for source, target in moves(old, site):
             check(source, target, here)
@@ -61,11 +67,13 @@ def rehearse(old, sites):
         frappe.init(site=site)
         try:
             frappe.connect(set_admin_as_user=False)
-            frappe.db.sql("SELECT 1 FROM `tabDefaultValue` LIMIT 1")
+            missing = set(frappe.get_installed_apps()) - set(frappe.get_all_apps())
         except Exception as error:
             raise Refused(f"{site}: {type(error).__name__}: {error}") from error
         finally:
             frappe.destroy()
+        if missing:
+            raise Refused(f"{site} has the apps {', '.join(sorted(missing))}, which app.apps does not")
     # Loaded once, so that the first start finds it compiled.
     import frappe.app  # noqa: F401
 

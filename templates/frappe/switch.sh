@@ -19,7 +19,7 @@ fi
 
 supervisorctl pid >/dev/null || fail 'supervisord does not answer; nothing was changed'
 web='' workers='' redis=''
-for group in $(sed -n 's/^\[group:\([A-Za-z0-9_.-]*\)\].*/\1/p' "$record/supervisor.conf"); do
+for group in $(groups_of "$record/supervisor.conf"); do
     case $group in
     *-workers) workers="$workers $group:*" ;;
     *-redis) redis="$redis $group:*" ;;

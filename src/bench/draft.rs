@@ -6,14 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::reading::{App, Found};
 use super::workers;
-use crate::cli::init::answers::cluster_of;
 use crate::error::{Error, Kind, Result};
 use crate::inventory::rules;
 use crate::quote;
 use crate::role::templates;
 use crate::secret::Secret;
 
-const TEMPLATE: &str = include_str!("../../../../templates/init/adopted.yml.tera");
+const TEMPLATE: &str = include_str!("../../templates/init/adopted.yml.tera");
 
 /// How the host is reached.
 #[derive(Debug, Clone)]
@@ -22,8 +21,11 @@ pub struct Login {
     pub name: Option<String>,
     /// Its address.
     pub address: String,
+    /// Who logs in.
     pub user: String,
+    /// Port of sshd.
     pub port: Option<u16>,
+    /// Private key, as the user wrote it.
     pub identity_file: Option<String>,
     /// Name of the cluster, when the user gave one.
     pub cluster: Option<String>,
@@ -40,14 +42,16 @@ pub struct Remark {
 
 /// An inventory to be written.
 pub struct Draft {
+    /// Its text.
     pub text: String,
     /// By canonical name.
     pub secrets: Vec<(String, Secret)>,
+    /// What must be said about it.
     pub remarks: Vec<Remark>,
 }
 
 /// A word of the host's in a comment or on a terminal: one line, and not for ever.
-pub fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let line: String = text.chars().map(|c| if c == '\n' || c == '\t' { ' ' } else { c }).take(120).collect();
     quote::terminal(&line)
 }
@@ -138,16 +142,15 @@ pub fn draft(found: &Found, bench: &str, login: &Login) -> Result<Draft> {
     {
         secrets.push(("mariadb/root".to_owned(), Secret::new(password)));
     }
-    let cluster = login.cluster.clone().unwrap_or_else(|| cluster_of(first_site));
+    let cluster = login.cluster.clone().unwrap_or_else(|| rules::cluster_of(first_site));
     let host = match &login.name {
         Some(name) => name.clone(),
         None => Some(found.hostname.to_ascii_lowercase())
             .filter(|name| rules::host(name).is_ok())
             .unwrap_or_else(|| "srv1".into()),
     };
-    let wide = |list: &[u16]| list.to_vec();
-    let (cache, queue) = redis_ports(&wide(&found.ports));
-    let context = json!({
+    let (cache, queue) = redis_ports(&found.ports);
+    let mut context = json!({
         "bench": bench,
         "cluster": cluster,
         "user": login.user,
@@ -175,7 +178,6 @@ pub fn draft(found: &Found, bench: &str, login: &Login) -> Result<Draft> {
         .iter()
         .map(|remark| json!({ "first": remark.first, "lines": wrapped(&remark.text) }))
         .collect();
-    let mut context = context;
     context["remarks"] = comments.into();
     Ok(Draft {
         text: templates::once("the inventory's template", TEMPLATE, &context)?,

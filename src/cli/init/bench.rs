@@ -1,14 +1,5 @@
 //! `hactl init --from-bench HOST`: reads a server that `bench` built and writes the inventory that takes it over.
 
-mod draft;
-mod nginx;
-mod reading;
-mod sites;
-mod supervisor;
-#[cfg(test)]
-mod tests;
-mod workers;
-
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +8,7 @@ use serde_json::json;
 
 use super::answers;
 use super::{Args, absent, write, written};
+use crate::bench::{self, Draft, Login};
 use crate::cli::context::{Context, Ended, keyring};
 use crate::cli::hosts;
 use crate::engine::link;
@@ -26,7 +18,6 @@ use crate::inventory::{self, Inventory, TransportKind, rules};
 use crate::quote::sh_words;
 use crate::role::templates;
 use crate::transport::wire::Limits;
-use draft::{Draft, Login};
 
 /// A bench of some hundred sites answers in seconds.
 const PATIENCE: Limits = Limits {
@@ -57,9 +48,9 @@ pub fn run(args: &Args, host: &str, context: &Context) -> Result<Ended> {
     let secrets_file = args.inventory.with_file_name("secrets.age");
     absent(&secrets_file)?;
     let sections = context.block_on(ask(args, &login, context))?;
-    let found = reading::read(&sections);
-    let bench = draft::one_bench(&found, host, args.bench_path.as_deref())?;
-    let draft = draft::draft(&found, bench, &login)?;
+    let found = bench::read(&sections);
+    let folder = bench::one_bench(&found, host, args.bench_path.as_deref())?;
+    let draft = bench::draft(&found, folder, &login)?;
     let loaded = parsed(&draft.text, &args.inventory)?;
     keep(&draft, &loaded, args, context)?;
     for remark in &draft.remarks {
@@ -131,7 +122,7 @@ async fn ask(args: &Args, login: &Login, context: &Context) -> Result<Vec<crate:
     };
     let mut session = hosts::open(&links, &host).await.map_err(failed)?;
     let words = sh_words([args.bench_path.as_deref().unwrap_or_default()]);
-    let script = format!("set -- {words}\n{}", include_str!("ask.sh"));
+    let script = format!("set -- {words}\n{}", bench::SCRIPT);
     let sections = link::sections(&mut session, &script, PATIENCE).await.map_err(failed);
     session.close(false).await;
     sections

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::draft::{Login, draft, one_bench};
-use super::{nginx, parsed, reading, supervisor};
+use super::{nginx, reading, supervisor};
+use crate::inventory::{self, Inventory};
 use crate::resource::probe::Section;
 
 const BENCH: &str = "/home/frappe/frappe-bench";
@@ -11,7 +12,7 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 macro_rules! fixture {
     ($name:literal) => {
-        include_str!(concat!("../../../../tests/fixtures/bench/", $name))
+        include_str!(concat!("../../tests/fixtures/bench/", $name))
     };
 }
 
@@ -98,6 +99,11 @@ fn login() -> Login {
         identity_file: None,
         cluster: None,
     }
+}
+
+fn parsed(text: &str, path: &Path) -> Result<Inventory, String> {
+    let loaded = inventory::parse(text, path).map_err(|found| found.into_error(false).message)?;
+    Ok(loaded.inventory)
 }
 
 /// The inventory, names of secrets, and remarks; or the error. What is written must be an inventory.

@@ -9,7 +9,7 @@ use crate::resource::probe::Section;
 
 /// A site's folder.
 #[derive(Default)]
-pub struct Site {
+pub(super) struct Site {
     /// The folder is a link.
     pub link: bool,
     /// site_config.json; `None` when it is no JSON object.
@@ -18,7 +18,7 @@ pub struct Site {
 
 /// An app's folder.
 #[derive(Default)]
-pub struct App {
+pub(super) struct App {
     /// Whether it is a git repository.
     pub git: bool,
     /// Where it was cloned from.
@@ -36,7 +36,7 @@ pub struct App {
 }
 
 /// A file of supervisord's or nginx's.
-pub struct Link {
+pub(super) struct Link {
     /// `supervisor` or `nginx`.
     pub kind: String,
     /// Its path.
@@ -49,7 +49,7 @@ pub struct Link {
 
 /// The bench's user.
 #[derive(Default)]
-pub struct User {
+pub(super) struct User {
     pub name: String,
     pub uid: u32,
     pub home: String,
@@ -62,43 +62,43 @@ pub struct User {
 #[derive(Default)]
 pub struct Found {
     /// Folders of benches.
-    pub benches: Vec<String>,
+    pub(super) benches: Vec<String>,
     /// A bench that hactl made.
-    pub own: Option<String>,
+    pub(super) own: Option<String>,
     /// Folders of benches with names that hactl does not take.
-    pub odd: Vec<String>,
-    pub user: User,
-    pub common: Option<Map<String, Value>>,
-    pub programs: Vec<supervisor::Program>,
-    pub groups: Vec<String>,
-    pub nginx: nginx::Nginx,
+    pub(super) odd: Vec<String>,
+    pub(super) user: User,
+    pub(super) common: Option<Map<String, Value>>,
+    pub(super) programs: Vec<supervisor::Program>,
+    pub(super) groups: Vec<String>,
+    pub(super) nginx: nginx::Nginx,
     /// `pyvenv.cfg`.
-    pub python: BTreeMap<String, String>,
+    pub(super) python: BTreeMap<String, String>,
     /// Apps in the order of apps.txt.
-    pub order: Vec<String>,
-    pub sites: BTreeMap<String, Site>,
-    pub odd_sites: Vec<String>,
-    pub apps: BTreeMap<String, App>,
-    pub links: Vec<Link>,
+    pub(super) order: Vec<String>,
+    pub(super) sites: BTreeMap<String, Site>,
+    pub(super) odd_sites: Vec<String>,
+    pub(super) apps: BTreeMap<String, App>,
+    pub(super) links: Vec<Link>,
     /// Device and mount point of the bench's sites and of /srv.
-    pub devices: BTreeMap<String, (String, String)>,
-    pub hostname: String,
-    pub cpus: u32,
-    pub ports: Vec<u16>,
+    pub(super) devices: BTreeMap<String, (String, String)>,
+    pub(super) hostname: String,
+    pub(super) cpus: u32,
+    pub(super) ports: Vec<u16>,
     /// State of services by name.
-    pub units: BTreeMap<String, String>,
+    pub(super) units: BTreeMap<String, String>,
     /// systemd units that are named like the bench.
-    pub targets: Vec<String>,
+    pub(super) targets: Vec<String>,
     /// Lines with `bench` in crontabs, by user.
-    pub cron: BTreeMap<String, u32>,
-    pub root_password: Option<String>,
-    pub version: String,
+    pub(super) cron: BTreeMap<String, u32>,
+    pub(super) root_password: Option<String>,
+    pub(super) version: String,
     /// Whether root gets into MariaDB by its socket.
-    pub rooted: bool,
+    pub(super) rooted: bool,
     /// Installed apps by database.
-    pub installed: BTreeMap<String, Vec<String>>,
+    pub(super) installed: BTreeMap<String, Vec<String>>,
     /// Whether the scheduler is on, by database.
-    pub scheduler: BTreeMap<String, bool>,
+    pub(super) scheduler: BTreeMap<String, bool>,
 }
 
 fn object(text: &str) -> Option<Map<String, Value>> {
