@@ -75,7 +75,10 @@ def rehearse(old, sites):
         if missing:
             raise Refused(f"{site} has the apps {', '.join(sorted(missing))}, which app.apps does not")
     # Loaded once, so that the first start finds it compiled.
-    import frappe.app  # noqa: F401
+    import frappe.app
+    import gunicorn.app.wsgiapp
+    import gunicorn.workers.gthread
+    import gunicorn.workers.sync  # noqa: F401
 
     print(f"{len(sites)} sites can be reached, {count} keys are in the old queue")
 
@@ -115,8 +118,6 @@ def move(old, site):
         os.rename(source, target)
         os.symlink(target, source)
     restore_links(old, site)
-    for folder in (os.path.join(old, site), site):
-        sync(folder)
 
 
 def restore_links(old, site):
@@ -128,13 +129,6 @@ def restore_links(old, site):
         source = os.path.join(folder, name)
         if not os.path.lexists(source) and not name.startswith("."):
             os.symlink(os.path.abspath(os.path.join(site, name)), source)
-
-
-def sync(folder):
-    if os.path.isdir(folder):
-        handle = os.open(folder, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
 
 
 def queue(sites):

@@ -31,6 +31,12 @@ alive() { [ -n "$*" ] && supervisorctl status "$@" | grep -Eq ' (RUNNING|STARTIN
 all() { _verb=$1; shift; [ -z "$*" ] || supervisorctl "$_verb" "$@" || :; }
 adopt() { env -i "PATH=$PATH" "HOME=$home" "USER=$user" LANG=C.UTF-8 runuser -u "$user" -- "$new/run" python "$new/adopt.py" "$@"; }
 
+gone() {
+    for _pid in $pids; do
+        [ ! -d "/proc/$_pid" ] || { say "process $_pid of the old bench does not end" >&2; return 1; }
+    done
+}
+
 # Whether the old bench wrote to its configuration after that was taken over; the next run takes it over anew.
 changed() {
     _found=1
@@ -49,17 +55,19 @@ if [ -e "$link" ]; then
     ! changed || fail 'run hactl apply again; nothing was stopped'
     alive $redis || all start $redis
     adopt rehearse "$old" $sites || fail 'the new bench cannot take over; nothing was stopped'
+    pids=$(supervisorctl status $web $workers | sed -n 's/.* pid \([0-9]*\),.*/\1/p')
     say 'workers finish their jobs'
     all stop $workers
+    # What is slow to start is started while the old programs still end: each moment without programs is one for somebody.
     if ! {
         all stop $web >&2
         # No word, no switch.
-        if ! alive $web $workers >&2 && ! changed >&2; then echo go; fi
+        if gone && ! changed >&2; then echo go; fi
     } | adopt switch "$old" $sites; then
         all start $web $workers
         fail 'the old bench serves again; nothing is lost. Mend the cause and run hactl apply again'
     fi
-    # What was moved is on the disk. From here on the old programs do not come back by themselves.
+    # From here on the old programs do not come back by themselves.
     rm -f -- "$link"
 else
     all stop $web $workers
