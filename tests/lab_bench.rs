@@ -118,7 +118,11 @@ fn files(stack: &Stack, bench: &str) -> String {
 /// What an operator counts on, whichever bench serves.
 fn everything_is_there(stack: &Stack, written: &str, jar: &str, when: &str) {
     assert_eq!(stack.fetch("/api/method/ping", &[]).0, 200, "{when}");
-    assert_eq!(stack.fetch("/files/logo.txt", &[]), (200, "a logo\n".to_owned()), "{when}");
+    assert_eq!(
+        stack.fetch("/files/logo.txt", &[]),
+        (200, "a logo\n".to_owned()),
+        "{when}"
+    );
     let path = "/private/files/note.txt";
     assert_eq!(
         stack.fetch(path, &["-b", jar]),
@@ -190,6 +194,8 @@ fn a_bench_is_taken_over_and_given_back() {
     nothing_was_changed_yet(&stack);
     plan_says_what_would_be_done(&stack);
 
+    what_the_inventory_lacks_is_not_left_behind(&stack);
+
     // Jobs wait, since nobody works them off: those of the very moment of the switch come on top.
     stack.on_host("supervisorctl stop frappe-bench-workers:*");
     add_note(&stack);
@@ -239,7 +245,13 @@ fn init_reads_it(stack: &Stack) {
     println!("{}{}", said.stdout, said.stderr);
     let text = std::fs::read_to_string(stack.folder().join(INVENTORY)).unwrap();
     println!("{text}");
-    for part in ["ref: v1", "uid: 1100", "_5c8a1f2e9d3b4a67", "aliases: [www.example.com]", "on_server: true"] {
+    for part in [
+        "ref: v1",
+        "uid: 1100",
+        "_5c8a1f2e9d3b4a67",
+        "aliases: [www.example.com]",
+        "on_server: true",
+    ] {
         assert!(text.contains(part), "{part}");
     }
     for secret in ["pa\"ss", "W8yZk1x2c3v4b5n6", "9Zc0l0aVq", "never in an inventory"] {
@@ -252,7 +264,10 @@ fn init_reads_it(stack: &Stack) {
 }
 
 fn nothing_was_changed_yet(stack: &Stack) {
-    assert_eq!(stack.on_host(&format!("ls -d {NEW} /var/lib/hactl 2>/dev/null || :")), "");
+    assert_eq!(
+        stack.on_host(&format!("ls -d {NEW} /var/lib/hactl 2>/dev/null || :")),
+        ""
+    );
 }
 
 fn plan_says_what_would_be_done(stack: &Stack) {
@@ -265,9 +280,34 @@ fn plan_says_what_would_be_done(stack: &Stack) {
     ] {
         assert!(plan.contains(part), "{part}");
     }
-    for never in ["migrate", "run site erp.example.com", "database _5c8a1f2e9d3b4a67 ", "group frappe ", "to restart"] {
+    for never in [
+        "migrate",
+        "run site erp.example.com",
+        "database _5c8a1f2e9d3b4a67 ",
+        "group frappe ",
+        "to restart",
+    ] {
         assert!(!plan.contains(never), "{never}");
     }
+}
+
+/// A site that somebody added after `init`: its programs are not stopped, everything else is built by then.
+fn what_the_inventory_lacks_is_not_left_behind(stack: &Stack) {
+    let late = format!("{OLD}/sites/late.example.com");
+    stack.on_host(&format!(
+        "runuser -u frappe -- sh -c 'mkdir {late} && echo {{}} >{late}/site_config.json'"
+    ));
+    let refused = hactl(stack, &["apply", "--yes"]).exits(4);
+    let text = refused.stdout + &refused.stderr;
+    println!("{text}");
+    assert!(text.contains("the old bench serves late.example.com, too"), "{text}");
+    assert!(text.contains("nothing was stopped"), "{text}");
+    let running = stack.on_host("supervisorctl status || :");
+    assert!(
+        running.contains("frappe-bench-web:frappe-bench-frappe-web") && !running.contains("STOPPED"),
+        "{running}"
+    );
+    stack.on_host(&format!("rm -r {late}"));
 }
 
 fn it_is_hactls_now(stack: &Stack) {
@@ -276,21 +316,39 @@ fn it_is_hactls_now(stack: &Stack) {
         state["db_writes"] == 2 && state["jobs_done"] == state["db_writes"]
     });
     let running = stack.on_host("supervisorctl status || :");
-    assert!(running.contains("frappe:frappe-web") && !running.contains("frappe-bench"), "{running}");
+    assert!(
+        running.contains("frappe:frappe-web") && !running.contains("frappe-bench"),
+        "{running}"
+    );
     let old = stack.on_host(&format!("ps -eo args | grep -c '[/]home/frappe/frappe-bench' || :"));
     assert_eq!(old, "0", "processes of the old bench");
     let config = |site: &str| -> Value {
         serde_json::from_str(&stack.on_host(&format!("cat {NEW}/sites/{site}/site_config.json"))).unwrap()
     };
     let erp = config("erp.example.com");
-    assert_eq!(erp["s3_secret"], "never in an inventory", "keys that hactl does not know are kept");
+    assert_eq!(
+        erp["s3_secret"], "never in an inventory",
+        "keys that hactl does not know are kept"
+    );
     assert_eq!(erp["encryption_key"], "9Zc0l0aVqYB3M3Yx5f0y6lEaT2mJ3Y5cJb0cQmTzq1g=");
-    assert_eq!(config("plain.example.com")["pause_scheduler"], 1, "its scheduler was off");
-    let common: Value = serde_json::from_str(&stack.on_host(&format!("cat {NEW}/sites/common_site_config.json"))).unwrap();
-    assert_eq!((&common["mail_login"], &common["bench_id"]), (&"kept".into(), &"home-frappe-frappe-bench".into()));
+    assert_eq!(
+        config("plain.example.com")["pause_scheduler"],
+        1,
+        "its scheduler was off"
+    );
+    let common: Value =
+        serde_json::from_str(&stack.on_host(&format!("cat {NEW}/sites/common_site_config.json"))).unwrap();
+    assert_eq!(
+        (&common["mail_login"], &common["bench_id"]),
+        (&"kept".into(), &"home-frappe-frappe-bench".into())
+    );
     let mode = stack.on_host(&format!("stat -c '%U %a' {NEW}/sites/*/site_config.json"));
     assert_eq!(mode, "frappe 600\nfrappe 600");
-    assert_eq!(stack.on_host("id -nG frappe"), "frappe sudo", "people log in as this user");
+    assert_eq!(
+        stack.on_host("id -nG frappe"),
+        "frappe sudo",
+        "people log in as this user"
+    );
     // A renewed certificate is a reload, as certbot leaves it.
     stack.on_host(
         "cd /etc/letsencrypt/archive/erp.example.com && cp fullchain1.pem fullchain2.pem && cp privkey1.pem privkey2.pem && \
@@ -313,16 +371,30 @@ fn the_way_back(stack: &Stack, written: &str, jar: &str) {
         state["jobs_done"] == state["db_writes"]
     });
     let running = stack.on_host("supervisorctl status || :");
-    assert!(!running.contains("frappe:frappe-web") && running.contains("frappe-bench-web"), "{running}");
+    assert!(
+        !running.contains("frappe:frappe-web") && running.contains("frappe-bench-web"),
+        "{running}"
+    );
 }
 
 /// kill -9 of hactl around the switch, and a power cut in it.
 fn killed_at_any_moment_nothing_is_lost(stack: &Stack, written: &str, jar: &str) {
     for power in [false, false, true] {
+        // A job that waits, and that the old queue has on its disk: it loses the others itself when the power is cut.
+        stack.on_host("supervisorctl stop frappe-bench-workers:*");
+        add_note(stack);
+        stack.on_host("redis-cli -p 11000 save");
         let delay = Duration::from_millis(rand::rng().random_range(0..2500));
         let begins = |line: &str| line.contains("\"step_started\"") && line.contains("switch from");
-        let mut running = stack.apply_until(&[], &[INVENTORY], begins).expect("it comes to the switch");
-        std::thread::sleep(delay);
+        let mut running = stack
+            .apply_until(&[], &[INVENTORY], begins)
+            .expect("it comes to the switch");
+        if power {
+            // Right in it.
+            stack.on_host("while pgrep -f [f]rappe-bench/env/bin/gunicorn >/dev/null; do sleep 0.01; done");
+        } else {
+            std::thread::sleep(delay);
+        }
         if power {
             let _ = stack.hactl(&["lab", "kill", "srv1"]).exits(0);
             let _ = stack.hactl(&["lab", "boot", "srv1"]).exits(0);
@@ -330,7 +402,7 @@ fn killed_at_any_moment_nothing_is_lost(stack: &Stack, written: &str, jar: &str)
             running.kill();
         }
         let _ = running.ends_within(Duration::from_secs(120));
-        println!("{delay:?} after the start of the switch: power cut: {power}");
+        println!("power cut: {power}, else killed {delay:?} after the start of the switch");
         let healed = apply(stack).exits(0);
         println!("healed by {:?}", steps(&healed));
         everything_is_there(stack, written, jar, "healed");

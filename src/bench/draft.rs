@@ -52,7 +52,11 @@ pub struct Draft {
 
 /// A word of the host's in a comment or on a terminal: one line, and not for ever.
 pub(super) fn shown(text: &str) -> String {
-    let line: String = text.chars().map(|c| if c == '\n' || c == '\t' { ' ' } else { c }).take(120).collect();
+    let line: String = text
+        .chars()
+        .map(|c| if c == '\n' || c == '\t' { ' ' } else { c })
+        .take(120)
+        .collect();
     quote::terminal(&line)
 }
 
@@ -80,11 +84,17 @@ pub fn one_bench<'a>(found: &'a Found, host: &str, asked: Option<&str>) -> Resul
         ([one], _) => Ok(one),
         ([], Some(path)) if found.own.is_some() => Err(Error::new(
             Kind::Refused,
-            format!("{host}: {} was made by hactl; there is nothing to take over", shown(path)),
+            format!(
+                "{host}: {} was made by hactl; there is nothing to take over",
+                shown(path)
+            ),
         )),
         ([], Some(path)) => Err(Error::new(
             Kind::HostFailed,
-            format!("{host}: there is no bench in {}: no apps/frappe or no sites/common_site_config.json there", shown(path)),
+            format!(
+                "{host}: there is no bench in {}: no apps/frappe or no sites/common_site_config.json there",
+                shown(path)
+            ),
         )
         .hint("without --bench-path it is looked for")),
         ([], None) => {
@@ -96,13 +106,19 @@ pub fn one_bench<'a>(found: &'a Found, host: &str, asked: Option<&str>) -> Resul
                 Some(own) => format!("; {} was made by hactl", shown(own)),
                 None => String::new(),
             };
-            Err(Error::new(Kind::HostFailed, format!("{host}: no bench was found{own}{odd}"))
-                .hint("say where it is: hactl init --from-bench HOST --bench-path /home/frappe/frappe-bench"))
+            Err(
+                Error::new(Kind::HostFailed, format!("{host}: no bench was found{own}{odd}"))
+                    .hint("say where it is: hactl init --from-bench HOST --bench-path /home/frappe/frappe-bench"),
+            )
         }
         (several, _) => {
             let list: Vec<_> = several.iter().map(|path| shown(path)).collect();
             let first = list.first().cloned().unwrap_or_default();
-            let error = Error::usage(format!("{host}: there are {} benches: {}", several.len(), list.join(", ")));
+            let error = Error::usage(format!(
+                "{host}: there are {} benches: {}",
+                several.len(),
+                list.join(", ")
+            ));
             Err(error
                 .hint(format!("choose one: hactl init --from-bench HOST --bench-path {first}"))
                 .hint("one inventory takes over one; hactl gives a server to one bench, so move the others elsewhere first"))
@@ -115,9 +131,7 @@ pub fn one_bench<'a>(found: &'a Found, host: &str, asked: Option<&str>) -> Resul
 /// # Errors
 /// Its configuration cannot be read, or nothing in it can be taken over.
 pub fn draft(found: &Found, bench: &str, login: &Login) -> Result<Draft> {
-    let nothing = |why: &str| {
-        Error::new(Kind::HostFailed, format!("{}: {} {why}", login.address, shown(bench)))
-    };
+    let nothing = |why: &str| Error::new(Kind::HostFailed, format!("{}: {} {why}", login.address, shown(bench)));
     rules::host_path(bench).map_err(|why| nothing(&why))?;
     let Some(common) = &found.common else {
         return Err(nothing("has a sites/common_site_config.json that is no JSON object").hint("mend it on the server"));
@@ -126,7 +140,8 @@ pub fn draft(found: &Found, bench: &str, login: &Login) -> Result<Draft> {
     let mut secrets = Vec::new();
     let apps = apps(found, bench, &mut remarks);
     if apps.first().is_none_or(|app| app.name != "frappe") {
-        return Err(nothing("has no app `frappe` whose commit can be told").hint("look at apps/frappe on the server: git -C apps/frappe log -1"));
+        return Err(nothing("has no app `frappe` whose commit can be told")
+            .hint("look at apps/frappe on the server: git -C apps/frappe log -1"));
     }
     let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
     let sites = super::sites::sites(found, common, &names, &mut secrets, &mut remarks);
@@ -241,7 +256,10 @@ fn apps(found: &Found, bench: &str, remarks: &mut Remarks) -> Vec<WantedApp> {
     let listed = names.len();
     for name in found.apps.keys() {
         if !names.contains(&name.as_str()) {
-            remarks.known(format!("app {} is in apps/ but not in sites/apps.txt, so no site has it: it is left out", shown(name)));
+            remarks.known(format!(
+                "app {} is in apps/ but not in sites/apps.txt, so no site has it: it is left out",
+                shown(name)
+            ));
         }
     }
     names.truncate(listed);
@@ -281,7 +299,11 @@ fn source(name: &str, app: &App, bench: &str, remarks: &mut Remarks) -> Option<W
         url: format!("file://{bench}/apps/{name}"),
         git_ref,
     };
-    let url = app.url.as_deref().map(without_login).filter(|(url, _)| rules::git_url(url).is_ok());
+    let url = app
+        .url
+        .as_deref()
+        .map(without_login)
+        .filter(|(url, _)| rules::git_url(url).is_ok());
     let Some((url, had_login)) = url else {
         remarks.known(format!(
             "app {name} has no remote: it is taken from {bench}/apps/{name}. Push it somewhere and name that as its url before the old bench is deleted"
@@ -351,12 +373,18 @@ fn app(found: &Found, bench: &str, common: &Map<String, Value>, remarks: &mut Re
     let id = match string(common, "bench_id") {
         Some(id) if is_plain(id) => id.to_owned(),
         Some(id) => {
-            remarks.first(format!("its bench_id {} is no name: jobs that wait would not be found", shown(id)));
+            remarks.first(format!(
+                "its bench_id {} is no name: jobs that wait would not be found",
+                shown(id)
+            ));
             String::new()
         }
         None => bench.trim_matches('/').replace('/', "-"),
     };
-    let web = found.programs.iter().find(|program| program.name.ends_with("-frappe-web"));
+    let web = found
+        .programs
+        .iter()
+        .find(|program| program.name.ends_with("-frappe-web"));
     let option = |names: &[&str]| web.and_then(|web| web.option(names));
     let numeric = |names: &[&str], key: &str| {
         let given = option(names).and_then(|text| text.parse::<u64>().ok());
@@ -365,7 +393,10 @@ fn app(found: &Found, bench: &str, common: &Map<String, Value>, remarks: &mut Re
     let bound = option(&["-b", "--bind"]).and_then(|bind| bind.rsplit(':').next()?.parse::<u64>().ok());
     let worker_class = option(&["-k", "--worker-class"]).filter(|class| !matches!(class.as_str(), "sync" | "gthread"));
     if let Some(class) = worker_class {
-        remarks.known(format!("gunicorn runs with the worker class {}; it gets hactl's", shown(&class)));
+        remarks.known(format!(
+            "gunicorn runs with the worker class {}; it gets hactl's",
+            shown(&class)
+        ));
     }
     json!({
         "user": if rules::user(&user.name).is_ok() { user.name.as_str() } else { "frappe" },
@@ -392,7 +423,10 @@ fn python(found: &Found, remarks: &mut Remarks) -> Option<String> {
         return Some(name).filter(|name| rules::python(name).is_ok());
     }
     rules::python(&path).ok()?;
-    remarks.known(format!("its Python is {}, which is none of Debian's packages: it must stay there", shown(&path)));
+    remarks.known(format!(
+        "its Python is {}, which is none of Debian's packages: it must stay there",
+        shown(&path)
+    ));
     Some(path)
 }
 
@@ -412,11 +446,21 @@ fn link(found: &Found, bench: &str, kind: &str, remarks: &mut Remarks) -> Option
     let usual = format!("/etc/{kind}/conf.d/{name}.conf");
     let target = format!("{bench}/config/{kind}.conf");
     let of_kind = || found.links.iter().filter(|link| link.kind == kind);
-    let linked: Vec<_> = of_kind().filter(|link| link.target == target || link.path == usual).collect();
+    let linked: Vec<_> = of_kind()
+        .filter(|link| link.target == target || link.path == usual)
+        .collect();
     for other in of_kind().filter(|link| link.names && !linked.iter().any(|one| one.path == link.path)) {
-        remarks.known(format!("{} names the bench, too: look whether it is still wanted", shown(&other.path)));
+        remarks.known(format!(
+            "{} names the bench, too: look whether it is still wanted",
+            shown(&other.path)
+        ));
     }
-    if kind == "supervisor" && found.groups.iter().any(|group| group == "frappe" || group == "frappe-workers") {
+    if kind == "supervisor"
+        && found
+            .groups
+            .iter()
+            .any(|group| group == "frappe" || group == "frappe-workers")
+    {
         remarks.first(
             "supervisord's groups of the bench are named like hactl's own (frappe, frappe-workers): rename the bench's folder, then bench setup supervisor and run init again".into(),
         );
@@ -434,12 +478,17 @@ fn link(found: &Found, bench: &str, kind: &str, remarks: &mut Remarks) -> Option
             None
         }
         [] => {
-            remarks.known(format!("nginx has no file that leads to {target}: what serves the sites cannot be told"));
+            remarks.known(format!(
+                "nginx has no file that leads to {target}: what serves the sites cannot be told"
+            ));
             None
         }
         [one, rest @ ..] => {
             for other in rest {
-                remarks.first(format!("{} leads to {target}, too: remove one of the two", shown(&other.path)));
+                remarks.first(format!(
+                    "{} leads to {target}, too: remove one of the two",
+                    shown(&other.path)
+                ));
             }
             Some(one.path.clone()).filter(|path| *path != usual && rules::host_path(path).is_ok())
         }
@@ -448,7 +497,11 @@ fn link(found: &Found, bench: &str, kind: &str, remarks: &mut Remarks) -> Option
 
 /// The first free ones from the usual on: the old ones are in use until the switch.
 fn redis_ports(listening: &[u16]) -> (u16, u16) {
-    let free = |from: u16| (from..from + 500).find(|port| !listening.contains(port)).unwrap_or(from);
+    let free = |from: u16| {
+        (from..from + 500)
+            .find(|port| !listening.contains(port))
+            .unwrap_or(from)
+    };
     (free(13000), free(11000))
 }
 
@@ -472,19 +525,35 @@ fn surroundings(found: &Found, bench: &str, remarks: &mut Remarks) {
     }
     for unit in ["supervisor", "nginx", "mariadb"] {
         if found.units.get(unit).is_none_or(|state| state != "active") {
-            let state = found.units.get(unit).map_or_else(|| "unknown".to_owned(), |state| shown(state));
-            remarks.first(format!("{unit}.service is {state}: what runs now can only be taken over from what runs"));
+            let state = found
+                .units
+                .get(unit)
+                .map_or_else(|| "unknown".to_owned(), |state| shown(state));
+            remarks.first(format!(
+                "{unit}.service is {state}: what runs now can only be taken over from what runs"
+            ));
         }
     }
     for custom in &found.nginx.custom {
-        remarks.known(format!("config/nginx.conf has `{}`, which is not bench's: it is not taken over", shown(custom)));
+        remarks.known(format!(
+            "config/nginx.conf has `{}`, which is not bench's: it is not taken over",
+            shown(custom)
+        ));
     }
-    for link in found.links.iter().filter(|link| link.kind == "nginx" && !link.names && !link.target.starts_with(bench)) {
+    for link in found
+        .links
+        .iter()
+        .filter(|link| link.kind == "nginx" && !link.names && !link.target.starts_with(bench))
+    {
         let path = shown(&link.path);
         if link.path.starts_with("/etc/nginx/sites-enabled/") {
-            remarks.known(format!("{path} is not read by nginx any more: hactl's configuration includes conf.d only"));
+            remarks.known(format!(
+                "{path} is not read by nginx any more: hactl's configuration includes conf.d only"
+            ));
         } else {
-            remarks.known(format!("{path} stays and is included; hactl's nginx.conf has other defaults than yours"));
+            remarks.known(format!(
+                "{path} stays and is included; hactl's nginx.conf has other defaults than yours"
+            ));
         }
     }
     for (user, lines) in &found.cron {
@@ -494,9 +563,15 @@ fn surroundings(found: &Found, bench: &str, remarks: &mut Remarks) {
         ));
     }
     if found.units.get("redis-server").is_some_and(|state| state == "active") {
-        remarks.known("redis-server.service (Debian's own, port 6379) is stopped and disabled: see that nothing else uses it".into());
+        remarks.known(
+            "redis-server.service (Debian's own, port 6379) is stopped and disabled: see that nothing else uses it"
+                .into(),
+        );
     }
     for odd in &found.odd_sites {
-        remarks.first(format!("site {} has a name that is no host name: it is not taken over", shown(odd)));
+        remarks.first(format!(
+            "site {} has a name that is no host name: it is not taken over",
+            shown(odd)
+        ));
     }
 }

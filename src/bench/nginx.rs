@@ -70,7 +70,9 @@ pub fn read(text: &str) -> Nginx {
 }
 
 fn directive(nginx: &mut Nginx, blocks: &[String], words: &[String]) {
-    let Some((name, values)) = words.split_first() else { return };
+    let Some((name, values)) = words.split_first() else {
+        return;
+    };
     let first = values.first().cloned().unwrap_or_default();
     if name == "include" {
         nginx.custom.insert(format!("include {}", values.join(" ")));

@@ -108,7 +108,9 @@ fn object(text: &str) -> Option<Map<String, Value>> {
 /// `key = value` lines.
 fn keys(text: &str) -> BTreeMap<String, String> {
     let pairs = text.lines().filter_map(|line| line.split_once('='));
-    pairs.map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned())).collect()
+    pairs
+        .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
+        .collect()
 }
 
 /// Reads the answers; what makes no sense counts as not said.
@@ -147,14 +149,21 @@ pub fn read(sections: &[Section]) -> Found {
             }
             "host" => {
                 found.hostname = first();
-                found.cpus = text.lines().nth(1).and_then(|line| line.trim().parse().ok()).unwrap_or(1);
+                found.cpus = text
+                    .lines()
+                    .nth(1)
+                    .and_then(|line| line.trim().parse().ok())
+                    .unwrap_or(1);
             }
             "ports" => {
                 let port = |line: &str| line.split_whitespace().nth(3)?.rsplit(':').next()?.parse().ok();
                 found.ports = text.lines().filter_map(port).collect();
             }
             "units" => {
-                let pair = |line: &str| line.split_once(' ').map(|(unit, state)| (unit.to_owned(), state.trim().to_owned()));
+                let pair = |line: &str| {
+                    line.split_once(' ')
+                        .map(|(unit, state)| (unit.to_owned(), state.trim().to_owned()))
+                };
                 found.units = text.lines().filter_map(pair).collect();
             }
             "targets" => found.targets = text.split_whitespace().map(str::to_owned).collect(),

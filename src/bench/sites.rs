@@ -81,12 +81,17 @@ fn one(
     }
     if found.scheduler.get(db_name) == Some(&false) {
         extra.insert("pause_scheduler".into(), 1.into());
-        remarks.known(format!("site {name}: its scheduler is off, and stays so by pause_scheduler in its config"));
+        remarks.known(format!(
+            "site {name}: its scheduler is off, and stays so by pause_scheduler in its config"
+        ));
     }
     if number(config, "maintenance_mode").or(number(common, "maintenance_mode")) == Some(1) {
         remarks.known(format!("site {name} is in maintenance mode, and stays so"));
     }
-    let extra: Vec<_> = extra.iter().map(|(key, value)| json!({ "key": key, "value": value.to_string() })).collect();
+    let extra: Vec<_> = extra
+        .iter()
+        .map(|(key, value)| json!({ "key": key, "value": value.to_string() }))
+        .collect();
     let value = json!({
         "name": name,
         "aliases": aliases,
@@ -103,12 +108,18 @@ fn one(
 fn aliases(config: &Map<String, Value>, site: &str, taken: &mut Vec<String>, remarks: &mut Remarks) -> Vec<String> {
     let mut aliases = Vec::new();
     for domain in config.get("domains").and_then(Value::as_array).into_iter().flatten() {
-        let name = domain.as_str().or_else(|| domain.get("domain")?.as_str()).unwrap_or_default();
+        let name = domain
+            .as_str()
+            .or_else(|| domain.get("domain")?.as_str())
+            .unwrap_or_default();
         if name == site || aliases.iter().any(|alias| alias == name) {
             continue;
         }
         if rules::alias(name).is_err() || taken.iter().any(|other| other == name) {
-            remarks.known(format!("site {site}: its domain {} is no host name or another site's; it is left out", shown(name)));
+            remarks.known(format!(
+                "site {site}: its domain {} is no host name or another site's; it is left out",
+                shown(name)
+            ));
             continue;
         }
         taken.push(name.to_owned());
@@ -118,17 +129,35 @@ fn aliases(config: &Map<String, Value>, site: &str, taken: &mut Vec<String>, rem
 }
 
 /// Its apps besides frappe; `None`: all of the bench's, which is the default.
-fn installed(found: &Found, db: &str, site: &str, apps: &[&str], remarks: &mut Remarks) -> Result<Option<Vec<String>>, String> {
+fn installed(
+    found: &Found,
+    db: &str,
+    site: &str,
+    apps: &[&str],
+    remarks: &mut Remarks,
+) -> Result<Option<Vec<String>>, String> {
     let Some(list) = found.installed.get(db) else {
-        remarks.first(format!("site {site}: which apps it has cannot be told, since its database {db} could not be asked"));
+        remarks.first(format!(
+            "site {site}: which apps it has cannot be told, since its database {db} could not be asked"
+        ));
         return Ok(Some(Vec::new()));
     };
-    let missing: Vec<_> = list.iter().filter(|app| !apps.contains(&app.as_str())).map(|app| shown(app)).collect();
+    let missing: Vec<_> = list
+        .iter()
+        .filter(|app| !apps.contains(&app.as_str()))
+        .map(|app| shown(app))
+        .collect();
     if !missing.is_empty() {
-        return Err(format!("it has the apps {}, which the bench does not", missing.join(", ")));
+        return Err(format!(
+            "it has the apps {}, which the bench does not",
+            missing.join(", ")
+        ));
     }
     let own: Vec<String> = list.iter().filter(|app| *app != "frappe").cloned().collect();
-    let all = apps.iter().filter(|app| **app != "frappe").all(|app| own.iter().any(|one| one == app));
+    let all = apps
+        .iter()
+        .filter(|app| **app != "frappe")
+        .all(|app| own.iter().any(|one| one == app));
     Ok((!all).then_some(own))
 }
 
@@ -147,7 +176,9 @@ fn certificate(
         both.then(|| json!({ "certificate": certificate, "key": key }))
     };
     let of_server = |server: &Server| pair(server.certificate.as_deref(), server.key.as_deref());
-    let names: Vec<&str> = std::iter::once(site).chain(aliases.iter().map(String::as_str)).collect();
+    let names: Vec<&str> = std::iter::once(site)
+        .chain(aliases.iter().map(String::as_str))
+        .collect();
     let mut pairs: Vec<Value> = Vec::new();
     for name in &names {
         let serves = |server: &&Server| server.names.iter().any(|one| one == name);

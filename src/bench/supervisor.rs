@@ -25,9 +25,14 @@ impl Program {
     /// What follows one of these options in the command.
     pub fn option(&self, names: &[&str]) -> Option<String> {
         let words = self.words();
-        let long = |word: &String| names.iter().find_map(|name| word.strip_prefix(&format!("{name}=")).map(str::to_owned));
+        let long = |word: &String| {
+            names
+                .iter()
+                .find_map(|name| word.strip_prefix(&format!("{name}=")).map(str::to_owned))
+        };
         let at = words.iter().position(|word| names.contains(&word.as_str()));
-        at.and_then(|at| words.get(at + 1).cloned()).or_else(|| words.iter().find_map(long))
+        at.and_then(|at| words.get(at + 1).cloned())
+            .or_else(|| words.iter().find_map(long))
     }
 }
 

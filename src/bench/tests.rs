@@ -25,7 +25,9 @@ fn site(extra: &str) -> String {
 
 /// A server as bench leaves it.
 fn server() -> Answers {
-    let app = |url: &str, tag: &str| format!("url={url}\ncommit={COMMIT}\ntag={tag}\nbranch=version-15\ndirty=0\nremote=yes\n");
+    let app = |url: &str, tag: &str| {
+        format!("url={url}\ncommit={COMMIT}\ntag={tag}\nbranch=version-15\ndirty=0\nremote=yes\n")
+    };
     [
         ("bench", format!("{BENCH}\n")),
         ("user", "frappe:x:1000:1000:,,,:/home/frappe:/bin/bash\n".into()),
@@ -121,7 +123,10 @@ fn outcome(answers: &Answers) -> String {
                 .map(|remark| format!("{}: {}\n", if remark.first { "first" } else { "note" }, remark.text))
                 .collect();
             for secret in ["s3cret-1", "s3cret-2", "s3cret-3"] {
-                assert!(!draft.text.contains(secret) && !said.contains(secret), "{secret} is shown");
+                assert!(
+                    !draft.text.contains(secret) && !said.contains(secret),
+                    "{secret} is shown"
+                );
             }
             let names: Vec<_> = draft.secrets.iter().map(|(name, _)| name.as_str()).collect();
             format!("{}--- secrets\n{}\n--- said\n{said}", draft.text, names.join("\n"))
@@ -149,42 +154,116 @@ fn what_cannot_be_mapped_is_said() {
     );
     let nginx = fixture!("nginx.conf")
         .replacen("client_max_body_size 50m", "client_max_body_size 1g", 1)
-        .replacen("location /assets", "include /etc/nginx/waf.conf;\n\tlocation /shop { proxy_pass http://shop; }\n\tlocation /assets", 1);
+        .replacen(
+            "location /assets",
+            "include /etc/nginx/waf.conf;\n\tlocation /shop { proxy_pass http://shop; }\n\tlocation /assets",
+            1,
+        );
     let git = |lines: &str| format!("commit={COMMIT}\nbranch=version-15\n{lines}");
     let cases: &[(&str, &[(&str, &str)])] = &[
         ("custom programs and workers", &[("file supervisor", &supervisor)]),
         ("custom nginx", &[("file nginx", &nginx)]),
-        ("local commits", &[("app erpnext", &git("url=https://github.com/frappe/erpnext\ndirty=0\n"))]),
-        ("a dirty tree, a commit without a tag", &[("app erpnext", &git("url=git@github.com:frappe/erpnext.git\nremote=yes\ndirty=3\n"))]),
+        (
+            "local commits",
+            &[("app erpnext", &git("url=https://github.com/frappe/erpnext\ndirty=0\n"))],
+        ),
+        (
+            "a dirty tree, a commit without a tag",
+            &[(
+                "app erpnext",
+                &git("url=git@github.com:frappe/erpnext.git\nremote=yes\ndirty=3\n"),
+            )],
+        ),
         ("no remote", &[("app erpnext", &git("dirty=0\n"))]),
-        ("a token in the URL", &[("app erpnext", &git("url=https://me:t0ken@github.com/a/erpnext\nremote=yes\n"))]),
+        (
+            "a token in the URL",
+            &[(
+                "app erpnext",
+                &git("url=https://me:t0ken@github.com/a/erpnext\nremote=yes\n"),
+            )],
+        ),
         ("no git at all", &[("app erpnext", "git=no\n")]),
-        ("postgres", &[("site erp.example.com", &site(r#", "db_type": "postgres""#).replace(r#""db_type": "mariadb", "#, ""))]),
-        ("a database elsewhere", &[("site erp.example.com", &site(r#", "db_host": "10.0.0.5""#))]),
+        (
+            "postgres",
+            &[(
+                "site erp.example.com",
+                &site(r#", "db_type": "postgres""#).replace(r#""db_type": "mariadb", "#, ""),
+            )],
+        ),
+        (
+            "a database elsewhere",
+            &[("site erp.example.com", &site(r#", "db_host": "10.0.0.5""#))],
+        ),
         ("a site that is a link", &[("site erp.example.com link", &site(""))]),
-        ("an app that the bench lacks", &[("database _5c8a1f2e9d3b4a67", r#"["frappe", "hrms"]"#)]),
-        ("another file system", &[("devices", "/home/frappe/frappe-bench/sites\t2050 /home\n/srv\t2049 /\n")]),
-        ("under systemd", &[("links", ""), ("targets", "frappe-bench-web.target frappe-bench-workers.target\n")]),
-        ("no root in MariaDB", &[("version", "ERROR 1698 (28000): Access denied for user 'root'@'localhost'\n"), ("rooted 0", ""), ("rooted 1", "")]),
-        ("another user", &[("user", "erp:x:1001:100::/opt/erp:/bin/sh\n"), ("group", "users\n100\n")]),
-        ("around it", &[
-            ("links", "supervisor\t/etc/supervisor/conf.d/frappe-bench.conf\t/home/frappe/frappe-bench/config/supervisor.conf\tyes\n\
+        (
+            "an app that the bench lacks",
+            &[("database _5c8a1f2e9d3b4a67", r#"["frappe", "hrms"]"#)],
+        ),
+        (
+            "another file system",
+            &[("devices", "/home/frappe/frappe-bench/sites\t2050 /home\n/srv\t2049 /\n")],
+        ),
+        (
+            "under systemd",
+            &[
+                ("links", ""),
+                ("targets", "frappe-bench-web.target frappe-bench-workers.target\n"),
+            ],
+        ),
+        (
+            "no root in MariaDB",
+            &[
+                (
+                    "version",
+                    "ERROR 1698 (28000): Access denied for user 'root'@'localhost'\n",
+                ),
+                ("rooted 0", ""),
+                ("rooted 1", ""),
+            ],
+        ),
+        (
+            "another user",
+            &[
+                ("user", "erp:x:1001:100::/opt/erp:/bin/sh\n"),
+                ("group", "users\n100\n"),
+            ],
+        ),
+        (
+            "around it",
+            &[
+                (
+                    "links",
+                    "supervisor\t/etc/supervisor/conf.d/frappe-bench.conf\t/home/frappe/frappe-bench/config/supervisor.conf\tyes\n\
                        nginx\t/etc/nginx/conf.d/bench.conf\t/home/frappe/frappe-bench/config/nginx.conf\tyes\n\
                        nginx\t/etc/nginx/conf.d/blog.conf\t/etc/nginx/conf.d/blog.conf\tno\n\
-                       nginx\t/etc/nginx/sites-enabled/shop\t/etc/nginx/sites-available/shop\tno\n"),
-            ("cron", "frappe 1\n"),
-            ("units", "supervisor active\nnginx inactive\nmariadb active\nredis-server active\n"),
-        ]),
-        ("several benches", &[("bench", "/home/frappe/one\n"), ("bench ", "/home/frappe/two\n")]),
+                       nginx\t/etc/nginx/sites-enabled/shop\t/etc/nginx/sites-available/shop\tno\n",
+                ),
+                ("cron", "frappe 1\n"),
+                (
+                    "units",
+                    "supervisor active\nnginx inactive\nmariadb active\nredis-server active\n",
+                ),
+            ],
+        ),
+        (
+            "several benches",
+            &[("bench", "/home/frappe/one\n"), ("bench ", "/home/frappe/two\n")],
+        ),
         ("no bench", &[("bench", "")]),
         ("broken configuration", &[("file common", "{\"a\":")]),
-        ("no sites", &[("site erp.example.com", "["), ("site plain.example.com", "[")]),
+        (
+            "no sites",
+            &[("site erp.example.com", "["), ("site plain.example.com", "[")],
+        ),
         ("no frappe", &[("app frappe", "git=no\n")]),
     ];
     let mut out = String::new();
     for (name, changes) in cases {
         let mut answers = with(changes);
-        answers.retain(|(mark, body)| !(mark == "bench" && body.is_empty()) && !(mark == "rooted 0" && changes.iter().any(|(mark, _)| *mark == "rooted 1")));
+        answers.retain(|(mark, body)| {
+            !(mark == "bench" && body.is_empty())
+                && !(mark == "rooted 0" && changes.iter().any(|(mark, _)| *mark == "rooted 1"))
+        });
         let other = outcome(&answers);
         out.push_str(&format!("=== {name}\n"));
         for change in similar::TextDiff::from_lines(&plain, &other).iter_all_changes() {
@@ -225,8 +304,12 @@ fn hostile_words_stay_words() {
         ));
         let common = format!("{{\"bench_id\": {quoted}, \"webserver_port\": {quoted}, \"redis_queue\": {quoted}}}");
         let git = format!("url={word}\ncommit={COMMIT}\ntag={word}\nbranch={word}\ndirty={word}\nremote=yes\n");
-        let programs = format!("[program:{word}]\ncommand={word}\n[program:x-frappe-{word}-worker]\ncommand=bench worker --queue {word}\nnumprocs={word}\n");
-        let servers = format!("server {{ server_name \"{word}\" erp.example.com; listen {word}; include {word}; ssl_certificate {word}; }}");
+        let programs = format!(
+            "[program:{word}]\ncommand={word}\n[program:x-frappe-{word}-worker]\ncommand=bench worker --queue {word}\nnumprocs={word}\n"
+        );
+        let servers = format!(
+            "server {{ server_name \"{word}\" erp.example.com; listen {word}; include {word}; ssl_certificate {word}; }}"
+        );
         let links = format!("supervisor\t{word}\t{BENCH}/config/supervisor.conf\tyes\nnginx\t{word}\t{word}\tyes\n");
         let cases: Vec<(&str, &str)> = vec![
             ("site erp.example.com", &config),
@@ -247,7 +330,12 @@ fn hostile_words_stay_words() {
         let all: Vec<_> = cases.clone();
         for changes in cases.iter().map(std::slice::from_ref).chain([all.as_slice()]) {
             let text = outcome(&with(changes));
-            assert!(!text.chars().any(|c| c.is_control() && c != '\n' || crate::quote::deceives(c)), "{changes:?}\n{text}");
+            assert!(
+                !text
+                    .chars()
+                    .any(|c| c.is_control() && c != '\n' || crate::quote::deceives(c)),
+                "{changes:?}\n{text}"
+            );
             if !text.contains("--- secrets") {
                 continue;
             }
@@ -255,7 +343,10 @@ fn hostile_words_stay_words() {
             assert_eq!(inventory.cluster, "example", "{text}");
             assert_eq!(inventory.hosts.len(), 1);
             assert_eq!(inventory.sites.len(), 2);
-            let host_name = inventory.sites[0].config.get("host_name").and_then(|value| value.as_str());
+            let host_name = inventory.sites[0]
+                .config
+                .get("host_name")
+                .and_then(|value| value.as_str());
             assert!(host_name.is_none_or(|name| name == *word), "{text}");
         }
     }
@@ -267,7 +358,10 @@ fn a_database_password_is_kept_as_it_is_or_refused() {
         let config = serde_json::json!({ "db_name": "_5c8a1f2e9d3b4a67", "db_password": password }).to_string();
         let found = reading::read(&sections(&with(&[("site erp.example.com", &config)])));
         let draft = draft(&found, BENCH, &login()).unwrap();
-        let value = draft.secrets.iter().find(|(name, _)| name == "site/erp.example.com/database");
+        let value = draft
+            .secrets
+            .iter()
+            .find(|(name, _)| name == "site/erp.example.com/database");
         assert_eq!(value.map(|(_, secret)| secret.reveal()), kept.then_some(password));
     }
 }
@@ -279,14 +373,22 @@ fn configuration_files_are_read() {
     assert_eq!(nginx.servers[0].names, ["plain.example.com"]);
     assert_eq!(nginx.servers[0].listens, [(80, false)]);
     assert_eq!(nginx.servers[1].listens, [(443, true)]);
-    assert_eq!(nginx.servers[1].key.as_deref(), Some("/etc/letsencrypt/live/erp.example.com/privkey.pem"));
+    assert_eq!(
+        nginx.servers[1].key.as_deref(),
+        Some("/etc/letsencrypt/live/erp.example.com/privkey.pem")
+    );
     assert_eq!(nginx.max_body_mb, Some(50));
     assert!(nginx.custom.is_empty(), "{:?}", nginx.custom);
-    let odd = nginx::read("server { listen [::]:8443 ssl; server_name 'a b' c\\ # d;\n e; if ($x) { return ${y}; } } }}} ; ;");
+    let odd = nginx::read(
+        "server { listen [::]:8443 ssl; server_name 'a b' c\\ # d;\n e; if ($x) { return ${y}; } } }}} ; ;",
+    );
     assert_eq!(odd.servers[0].listens, [(8443, true)]);
 
     let (programs, groups) = supervisor::read(fixture!("supervisor.conf"));
-    assert_eq!(groups, ["frappe-bench-web", "frappe-bench-workers", "frappe-bench-redis"]);
+    assert_eq!(
+        groups,
+        ["frappe-bench-web", "frappe-bench-workers", "frappe-bench-redis"]
+    );
     assert_eq!(programs.len(), 7);
     assert_eq!(programs[0].option(&["-w", "--workers"]).as_deref(), Some("2"));
     assert_eq!(programs[0].option(&["-b"]).as_deref(), Some("127.0.0.1:8000"));

@@ -43,15 +43,27 @@ pub(super) fn workers(found: &Found, common: &Map<String, Value>, remarks: &mut 
 fn worker(program: &Program, common: &Map<String, Value>) -> Option<Value> {
     let words = program.words();
     let queue = program.option(&["--queue"]);
-    let name = program.name.strip_suffix("-worker")?.rsplit("-frappe-").next()?.to_owned();
+    let name = program
+        .name
+        .strip_suffix("-worker")?
+        .rsplit("-frappe-")
+        .next()?
+        .to_owned();
     if !words.iter().any(|word| word == "worker") || rules::word(&name).is_err() {
         return None;
     }
-    let queues: Vec<String> = queue.unwrap_or_else(|| name.clone()).split(',').map(str::to_owned).collect();
+    let queues: Vec<String> = queue
+        .unwrap_or_else(|| name.clone())
+        .split(',')
+        .map(str::to_owned)
+        .collect();
     if queues.iter().any(|queue| rules::word(queue).is_err()) {
         return None;
     }
-    let of_queue = common.get("workers").and_then(|all| all.get(&name)).and_then(Value::as_object);
+    let of_queue = common
+        .get("workers")
+        .and_then(|all| all.get(&name))
+        .and_then(Value::as_object);
     let stop = program.get("stopwaitsecs").parse::<u64>().ok();
     // bench gives its own queues a minute more than their jobs may take.
     let timeout = of_queue
@@ -59,6 +71,10 @@ fn worker(program: &Program, common: &Map<String, Value>) -> Option<Value> {
         .or(stop.map(|seconds| seconds.saturating_sub(60)))
         .filter(|seconds| (1..=604_800).contains(seconds))
         .unwrap_or(300);
-    let count = program.get("numprocs").parse::<u64>().ok().filter(|count| (1..=256).contains(count));
+    let count = program
+        .get("numprocs")
+        .parse::<u64>()
+        .ok()
+        .filter(|count| (1..=256).contains(count));
     Some(json!({ "name": name, "queues": queues, "count": count.unwrap_or(1), "timeout": timeout }))
 }

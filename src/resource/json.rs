@@ -43,7 +43,11 @@ impl JsonKeys {
         match seen.contents.get(&self.path) {
             Some(bytes) => serde_json::from_slice(bytes).map_err(|error| format!("is no JSON object: {error}")),
             None if seen.paths.contains_key(&self.path) => Err("cannot be read, or is larger than 256 KiB".into()),
-            None => match self.base.as_ref().and_then(|base| Some((base, seen.contents.get(base)?))) {
+            None => match self
+                .base
+                .as_ref()
+                .and_then(|base| Some((base, seen.contents.get(base)?)))
+            {
                 Some((base, bytes)) => {
                     serde_json::from_slice(bytes).map_err(|error| format!("{base} is no JSON object: {error}"))
                 }
@@ -156,7 +160,10 @@ impl Kind for JsonKeys {
             Some(bytes) => script.line(format!("expect {path} {}", super::file::sha256(bytes))),
             None => {
                 script.line(format!("expect {path} none"));
-                let base = self.base.as_ref().and_then(|base| Some((base, seen.contents.get(base)?)));
+                let base = self
+                    .base
+                    .as_ref()
+                    .and_then(|base| Some((base, seen.contents.get(base)?)));
                 if let Some((base, bytes)) = base {
                     script.line(format!("expect {} {}", sh(base), super::file::sha256(bytes)));
                 }

@@ -103,7 +103,11 @@ impl Kind for User {
                     groups.iter().cloned().collect::<Vec<_>>().join(",")
                 }
             };
-            reasons.push(format!("groups {} → {}", list(&state.groups), list(&wanted.iter().cloned().collect())));
+            reasons.push(format!(
+                "groups {} → {}",
+                list(&state.groups),
+                list(&wanted.iter().cloned().collect())
+            ));
         }
         update_for(reasons)
     }

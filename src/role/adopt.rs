@@ -70,10 +70,15 @@ pub(super) fn switch(scope: &mut Scope, frappe: &Frappe, adopted: &Adopted) {
             scope.directory(&format!("{path}/sites/{site}/{name}"), user, user, 0o755);
         }
     }
-    scope.add(File::new(script(frappe), include_str!("../../templates/frappe/adopt.py")));
-    let moved = sh_words(sites.iter().flat_map(|site| {
-        ["public", "private"].map(|name| format!("{}/sites/{site}/{name}", adopted.from))
-    }));
+    scope.add(File::new(
+        script(frappe),
+        include_str!("../../templates/frappe/adopt.py"),
+    ));
+    let moved = sh_words(
+        sites
+            .iter()
+            .flat_map(|site| ["public", "private"].map(|name| format!("{}/sites/{site}/{name}", adopted.from))),
+    );
     scope.add(Command {
         name: format!("switch from {}", adopted.from),
         guards: vec![Guard::Passes(format!(

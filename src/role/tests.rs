@@ -139,7 +139,10 @@ fn bench() -> Observed {
     }
     seen.fresh.clear();
     let common = "/home/frappe/frappe-bench/sites/common_site_config.json";
-    seen.contents.insert(common.into(), br#"{"mail_login": "me", "socketio_port": 9100}"#.to_vec());
+    seen.contents.insert(
+        common.into(),
+        br#"{"mail_login": "me", "socketio_port": 9100}"#.to_vec(),
+    );
     seen
 }
 
@@ -153,7 +156,10 @@ fn only_other_refs_migrate_a_site_that_was_taken_over() {
     };
     let listed = |text: &str, stamp| {
         let desired = first(&inventory(text), &Facts::assumed());
-        let migrate = desired.resources.iter().find(|one| one.spec.kind().id().starts_with("run migrate erp"));
+        let migrate = desired
+            .resources
+            .iter()
+            .find(|one| one.spec.kind().id().starts_with("run migrate erp"));
         let mut seen = bench();
         let mut ask = crate::resource::Ask::default();
         let kind = migrate.unwrap().spec.kind();
@@ -168,7 +174,10 @@ fn only_other_refs_migrate_a_site_that_was_taken_over() {
     };
     let newer = ADOPTED.replacen("ref: v15.51.2", "ref: v15.52.0", 1);
     assert_eq!(listed(ADOPTED, None), None);
-    assert_eq!(listed(ADOPTED, Some("another release")).as_deref(), Some("done before, for something else"));
+    assert_eq!(
+        listed(ADOPTED, Some("another release")).as_deref(),
+        Some("done before, for something else")
+    );
     assert_eq!(listed(&newer, None).as_deref(), Some("not done yet"));
     assert!(before_programs(&newer));
     assert!(!before_programs(ADOPTED), "nobody waits for it");

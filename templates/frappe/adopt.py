@@ -154,12 +154,18 @@ def carry(source, target, empty_first):
         # Of an earlier run that was cut off; nobody uses it yet.
         target.flushall()
     count = 0
-    for key in jobs(source):
-        value, left = source.dump(key), source.pttl(key)
-        # It may expire meanwhile.
-        if value is not None and left != -2:
-            target.restore(key, max(left, 0), value, replace=True)
-            count += 1
+    # A power cut right after the switch must not cost a job that the old queue had on its disk.
+    usual = target.config_get("appendfsync").get("appendfsync", "everysec")
+    target.config_set("appendfsync", "always")
+    try:
+        for key in jobs(source):
+            value, left = source.dump(key), source.pttl(key)
+            # It may expire meanwhile.
+            if value is not None and left != -2:
+                target.restore(key, max(left, 0), value, replace=True)
+                count += 1
+    finally:
+        target.config_set("appendfsync", usual)
     print(f"{count} keys of the queue carried over")
 
 

@@ -80,7 +80,9 @@ pub fn all(args: &Args, context: &Context) -> Result<Answers> {
     }
     let cluster = match &args.cluster {
         Some(cluster) => cluster.clone(),
-        None => sites.first().map_or_else(|| "main".to_owned(), |site| rules::cluster_of(site)),
+        None => sites
+            .first()
+            .map_or_else(|| "main".to_owned(), |site| rules::cluster_of(site)),
     };
     Ok(Answers {
         cluster,

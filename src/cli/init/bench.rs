@@ -67,7 +67,8 @@ pub fn run(args: &Args, host: &str, context: &Context) -> Result<Ended> {
 fn login(args: &Args, host: &str) -> Result<Login> {
     let (name, address) = match host.split_once('=') {
         Some(_) => {
-            let (name, address) = answers::host(host).map_err(|why| Error::usage(format!("--from-bench {host}: {why}")))?;
+            let (name, address) =
+                answers::host(host).map_err(|why| Error::usage(format!("--from-bench {host}: {why}")))?;
             (Some(name), address)
         }
         None => (None, address(host)?),
@@ -90,8 +91,10 @@ fn address(host: &str) -> Result<String> {
     let shown = crate::quote::terminal(host);
     let found = (host, 0).to_socket_addrs().ok().and_then(|mut all| all.next());
     found.map(|address| address.ip().to_string()).ok_or_else(|| {
-        Error::usage(format!("--from-bench {shown}: is no IP address, and no host of that name is known"))
-            .hint("give its address, with a name if you like: hactl init --from-bench srv1=203.0.113.10")
+        Error::usage(format!(
+            "--from-bench {shown}: is no IP address, and no host of that name is known"
+        ))
+        .hint("give its address, with a name if you like: hactl init --from-bench srv1=203.0.113.10")
     })
 }
 
@@ -131,8 +134,11 @@ async fn ask(args: &Args, login: &Login, context: &Context) -> Result<Vec<crate:
 fn parsed(text: &str, path: &Path) -> Result<Inventory> {
     let loaded = inventory::parse(text, path).map_err(|found| {
         let wrong = found.into_error(false);
-        Error::new(Kind::HostFailed, format!("what was found makes no inventory:\n{}", wrong.message))
-            .hint("mend it on the server, or write the inventory by hand; nothing was written")
+        Error::new(
+            Kind::HostFailed,
+            format!("what was found makes no inventory:\n{}", wrong.message),
+        )
+        .hint("mend it on the server, or write the inventory by hand; nothing was written")
     })?;
     Ok(loaded.inventory)
 }
@@ -148,10 +154,13 @@ fn keep(draft: &Draft, inventory: &Inventory, args: &Args, context: &Context) ->
         secrets::set(inventory, &keyring, name, value.clone())?;
     }
     let resolved = Secrets::resolve(inventory, &keyring)?;
-    let what = format!("{} taken over, {} generated, encrypted for you", draft.secrets.len(), resolved.generated.len());
+    let what = format!(
+        "{} taken over, {} generated, encrypted for you",
+        draft.secrets.len(),
+        resolved.generated.len()
+    );
     written(context, &args.inventory.with_file_name("secrets.age"), &what);
     write(&args.inventory, &draft.text)?;
     written(context, &args.inventory, "the inventory");
     Ok(())
 }
-

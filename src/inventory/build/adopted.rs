@@ -14,7 +14,10 @@ pub fn build(check: &mut Check, raw: &RawAdopted, span: Span) -> Option<Adopted>
     let from = check.required(&raw.from, "from", "`adopted`", span, rules::host_path);
     let mut refs = BTreeMap::new();
     for (app, git_ref) in raw.refs.value.as_ref().map_or(&[][..], |entries| entries.0.as_slice()) {
-        if let (Some(app), Some(git_ref)) = (check.text(app, rules::package_name), check.text(git_ref, rules::git_ref)) {
+        if let (Some(app), Some(git_ref)) = (
+            check.text(app, rules::package_name),
+            check.text(git_ref, rules::git_ref),
+        ) {
             refs.insert(app, git_ref);
         }
     }
@@ -46,7 +49,10 @@ pub fn check(check: &mut Check, inventory: &Inventory, raw: &RawInventory) {
     }
     let within = |inner: &str, outer: &str| inner == outer || inner.starts_with(&format!("{outer}/"));
     if within(&frappe.path, &adopted.from) || within(&adopted.from, &frappe.path) {
-        let message = format!("the new bench {} and the old one {} are not apart", frappe.path, adopted.from);
+        let message = format!(
+            "the new bench {} and the old one {} are not apart",
+            frappe.path, adopted.from
+        );
         check.report(
             Diagnostic::new("inventory::adopted", message)
                 .at(span, "the old one")
@@ -57,7 +63,10 @@ pub fn check(check: &mut Check, inventory: &Inventory, raw: &RawInventory) {
         (
             "supervisor",
             &adopted.supervisor,
-            &["/etc/supervisor/conf.d/frappe.conf", "/etc/supervisor/conf.d/frappe-workers.conf"][..],
+            &[
+                "/etc/supervisor/conf.d/frappe.conf",
+                "/etc/supervisor/conf.d/frappe-workers.conf",
+            ][..],
         ),
         ("nginx", &adopted.nginx, &["/etc/nginx/nginx.conf"]),
     ] {
@@ -66,7 +75,11 @@ pub fn check(check: &mut Check, inventory: &Inventory, raw: &RawInventory) {
             let help = format!(
                 "rename it on the server (and the group names in it, for supervisord), then name it in `adopted.{what}`"
             );
-            check.report(Diagnostic::new("inventory::adopted", message).at(span, "here").help(help));
+            check.report(
+                Diagnostic::new("inventory::adopted", message)
+                    .at(span, "here")
+                    .help(help),
+            );
         }
     }
 }
