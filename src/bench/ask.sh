@@ -13,14 +13,18 @@ look() {
     if [ -d "$_d/releases" ] && [ -L "$_d/current" ]; then own=$_d; return 0; fi
     case " $seen " in *" $_d "*) ;; *) seen="$seen $_d" ;; esac
 }
+[ -z "$1" ] || look "$1"
+asked=$seen
+for f in /etc/supervisor/conf.d/* /etc/nginx/conf.d/* /etc/nginx/sites-enabled/*; do
+    t=$(readlink -f -- "$f" 2>/dev/null)
+    case $t in */config/supervisor.conf | */config/nginx.conf) look "${t%/config/*}" ;; esac
+done
+for d in /home/*/* /opt/* /opt/*/* /srv/* /srv/*/* /root/*; do look "$d"; done
 if [ -n "$1" ]; then
-    look "$1"
-else
-    for f in /etc/supervisor/conf.d/* /etc/nginx/conf.d/* /etc/nginx/sites-enabled/*; do
-        t=$(readlink -f -- "$f" 2>/dev/null)
-        case $t in */config/supervisor.conf | */config/nginx.conf) look "${t%/config/*}" ;; esac
+    for d in $seen; do
+        case " $asked " in *" $d "*) ;; *) mark other; printf '%s\n' "$d" ;; esac
     done
-    for d in /home/*/* /opt/* /opt/*/* /srv/* /srv/*/* /root/*; do look "$d"; done
+    seen=$asked
 fi
 for d in $seen; do mark bench; printf '%s\n' "$d"; done
 [ -z "$own" ] || { mark own; printf '%s\n' "$own"; }

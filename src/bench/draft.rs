@@ -568,6 +568,12 @@ fn surroundings(found: &Found, bench: &str, remarks: &mut Remarks) {
                 .into(),
         );
     }
+    for other in &found.others {
+        remarks.first(format!(
+            "there is another bench, {}: it would share nginx with hactl's own, which reads no configuration of bench's. Move it to another server",
+            shown(other)
+        ));
+    }
     for odd in &found.odd_sites {
         remarks.first(format!(
             "site {} has a name that is no host name: it is not taken over",

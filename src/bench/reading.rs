@@ -65,6 +65,8 @@ pub struct Found {
     pub(super) benches: Vec<String>,
     /// A bench that hactl made.
     pub(super) own: Option<String>,
+    /// Folders of further benches, when one was asked for.
+    pub(super) others: Vec<String>,
     /// Folders of benches with names that hactl does not take.
     pub(super) odd: Vec<String>,
     pub(super) user: User,
@@ -124,6 +126,7 @@ pub fn read(sections: &[Section]) -> Found {
             "bench" => found.benches.push(first()),
             "own" => found.own = Some(first()),
             "odd" => found.odd.push(first()),
+            "other" => found.others.push(first()),
             "user" => read_user(&text, &mut found.user),
             "group" => {
                 let mut lines = text.lines().map(str::trim);

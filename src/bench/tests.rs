@@ -246,6 +246,10 @@ fn what_cannot_be_mapped_is_said() {
             ],
         ),
         (
+            "another bench than the one that was asked for",
+            &[("other", "/home/frappe/test-bench\n")],
+        ),
+        (
             "several benches",
             &[("bench", "/home/frappe/one\n"), ("bench ", "/home/frappe/two\n")],
         ),

@@ -112,6 +112,7 @@ fn base(kind: &str, folder: &Path) -> Value {
             "apps": [ { "name": "frappe", "url": "https://git.example.com/frappe", "ref": "v1" } ],
             "workers": [ { "name": "short", "queues": ["short"] } ],
             "config": { "note": "x" },
+            "adopted": { "from": "/home/frappe/frappe-bench", "refs": { "frappe": "v1" } },
             "packages": ["git"],
         }),
         _ => json!({
@@ -151,6 +152,7 @@ impl Field {
             "sites[].apps[]" => "frappe",
             "hosts.*.ssh.become.password" => "unused",
             "app.wsgi.health" => "/harmless",
+            "app.frappe.adopted.from" | "app.frappe.adopted.supervisor" | "app.frappe.adopted.nginx" => "/srv/harmless",
             _ if name.ends_with(".url") => "https://harmless.example.com/harmless",
             _ if name.starts_with("app.") && name.ends_with(".path") => "/srv/harmless",
             _ => "harmless",
