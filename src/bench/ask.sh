@@ -61,15 +61,16 @@ read_bench() {
     file python "$b/env/pyvenv.cfg"
     file apps "$b/sites/apps.txt"
     for d in "$b"/sites/*/; do
-        d=${d%/} n=${d##*/}
-        n=${n##*/}
+        d=${d%/}
+        n=${d##*/}
         as test -e "$d/site_config.json" || continue
         case $n in *[!A-Za-z0-9._-]*) mark oddsite; printf '%s\n' "$n"; continue ;; esac
         if [ -L "$d" ]; then mark site "$n" link; else mark site "$n"; fi
         as cat -- "$d/site_config.json" 2>/dev/null | limited
     done
     for d in "$b"/apps/*/; do
-        d=${d%/} n=${d##*/}
+        d=${d%/}
+        n=${d##*/}
         case $n in *[!A-Za-z0-9._-]*) continue ;; esac
         mark app "$n"; an_app "$d"
     done

@@ -1,8 +1,11 @@
 //! A server that `bench` built: what to ask it ([`SCRIPT`]), what its answers say ([`Found`]), and the inventory that takes
 //! it over ([`draft`]). Pure; everything from the host is its word and may be a lie.
 
+mod apps;
+mod around;
 mod draft;
 mod nginx;
+mod process;
 mod reading;
 mod sites;
 mod supervisor;
