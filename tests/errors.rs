@@ -132,6 +132,111 @@ fn command_line(book: &mut Book) {
     }
 }
 
+/// What a server says about its bench, and what `init --from-bench` says then.
+fn benches(book: &mut Book) {
+    book.chapter("taking a bench over");
+    let place = Place::new();
+    let from = ["init", "new.yml", "--from-bench"];
+    for args in [
+        &[&from[..], &["nowhere.invalid"]].concat()[..],
+        &[&from[..], &["srv1=nowhere"]].concat(),
+        &[&from[..], &["203.0.113.10", "--bench-path", "frappe-bench"]].concat(),
+        &[&from[..], &["203.0.113.10", "--site", "erp.example.com"]].concat(),
+        &["init", "--bench-path", "/home/frappe/frappe-bench"],
+        &["init", "--from-bench", "203.0.113.10"],
+    ] {
+        book.entry(&args.join(" "), &place.fails(args));
+    }
+    let bench = "/home/frappe/frappe-bench\n";
+    for (what, asked, answers) in [
+        ("no bench", None, &[][..]),
+        ("none there", Some("/opt/bench"), &[]),
+        (
+            "hactl's own",
+            Some("/srv/frappe/bench"),
+            &[("own", "/srv/frappe/bench\n")],
+        ),
+        ("only hactl's own", None, &[("own", "/srv/frappe/bench\n")]),
+        ("an odd name", None, &[("odd", "/home/frappe/my \u{1b}[2Jbench\n")]),
+        (
+            "several",
+            None,
+            &[("bench", bench), ("bench", "/home/frappe/test-bench\n")],
+        ),
+        (
+            "nothing that makes sense",
+            None,
+            &[("bench", bench), ("file common", "\u{1b}]0;x\u{7}")],
+        ),
+        ("no apps", None, &[("bench", bench), ("file common", "{}")]),
+        (
+            "a bench elsewhere than a host says",
+            None,
+            &[("bench", "/../etc\n"), ("file common", "{}")],
+        ),
+        (
+            "no site that can be taken over",
+            None,
+            &[
+                ("bench", bench),
+                ("file common", "{}"),
+                (
+                    "app frappe",
+                    "url=https://github.com/frappe/frappe\ncommit=0123456789012345678901234567890123456789\ntag=v15.51.2\n",
+                ),
+                ("site erp.example.com", "{\"db_type\": \"postgres\"}"),
+                ("site a_b", "{}"),
+            ],
+        ),
+    ] {
+        let section = |(mark, body): &(&str, &str)| hactl::resource::probe::Section {
+            words: mark.split(' ').map(str::to_owned).collect(),
+            body: body.as_bytes().to_vec(),
+        };
+        let found = hactl::bench::read(&answers.iter().map(section).collect::<Vec<_>>());
+        let login = hactl::bench::Login {
+            name: None,
+            address: "203.0.113.10".into(),
+            user: "root".into(),
+            port: None,
+            identity_file: None,
+            cluster: None,
+        };
+        let drafted = hactl::bench::one_bench(&found, "203.0.113.10", asked)
+            .and_then(|folder| hactl::bench::draft(&found, folder, &login));
+        let Err(error) = drafted else {
+            panic!("{what}: it was taken")
+        };
+        let hints: String = error.hints.iter().map(|hint| format!("\n  next: {hint}")).collect();
+        book.entry(
+            what,
+            &format!("{}{hints}\n[exit {}]", error.message, error.kind.exit_code()),
+        );
+    }
+    let adopted = |keys: &str, rest: &str| {
+        format!(
+            "cluster: acme\nhosts:\n  srv1: {{ address: 10.77.9.11 }}\n{rest}app:\n  kind: frappe\n  \
+             apps: [ {{ name: frappe, url: 'https://github.com/frappe/frappe', ref: v15.51.2 }} ]\n  \
+             adopted: {{ {keys} }}\nsites:\n  - {{ name: erp.example.com }}\n"
+        )
+    };
+    for (what, text) in [
+        ("an empty `adopted`", adopted("", "")),
+        ("the same folder", adopted("from: /srv/frappe/bench", "")),
+        ("hactl's own file", adopted("from: /home/frappe/frappe", "")),
+        (
+            "several hosts",
+            adopted(
+                "from: /home/frappe/frappe-bench",
+                "  srv2: { address: 10.77.9.12, roles: [worker] }\n",
+            ),
+        ),
+    ] {
+        place.write("inventory.yml", text);
+        book.entry(what, &place.fails(&["check"]));
+    }
+}
+
 /// Messages and helps without the excerpts, which tests/inventory shows.
 fn short(said: &str) -> String {
     let mut out = String::new();
@@ -702,6 +807,7 @@ fn hosts(book: &mut Book) {
 fn every_error_in_one_text() {
     let mut book = Book::default();
     command_line(&mut book);
+    benches(&mut book);
     inventories(&mut book);
     secrets(&mut book);
     templates(&mut book);

@@ -227,6 +227,21 @@ pub struct Frappe {
     pub socketio_port: u16,
     /// Extra keys of common_site_config.json.
     pub config: Map<String, Value>,
+    /// The bench that the server had before.
+    pub adopted: Option<Adopted>,
+}
+
+/// A bench that is taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adopted {
+    /// Its folder.
+    pub from: String,
+    /// Refs of the apps that ran there, by the app's name.
+    pub refs: BTreeMap<String, String>,
+    /// Its configuration of supervisord.
+    pub supervisor: String,
+    /// Its configuration of nginx.
+    pub nginx: String,
 }
 
 /// An app from git.
@@ -326,6 +341,13 @@ pub enum Tls {
         /// PEM key.
         key: PathBuf,
     },
+    /// Files on the server, kept by somebody else (absolute paths there).
+    OnServer {
+        /// PEM chain.
+        certificate: String,
+        /// PEM key.
+        key: String,
+    },
     /// From a certificate authority, by certbot and HTTP-01.
     Certbot(Certbot),
 }
@@ -381,6 +403,8 @@ pub struct MariaDb {
     pub max_connections: u32,
     /// Semi-synchronous replication (topologies with replicas). Default true.
     pub semi_sync: bool,
+    /// Whether the server's configuration is somebody else's.
+    pub keep_config: bool,
     /// Extra lines for `[mariadbd]`.
     pub settings: BTreeMap<String, Value>,
 }

@@ -234,7 +234,23 @@ with_process! {
         pub socketio_port: At<u16>,
         /// Extra keys of common_site_config.json.
         pub config: At<Map<String, Value>>,
+        /// The bench that this server had before; `hactl init --from-bench` writes it.
+        pub adopted: At<RawAdopted>,
     }
+}
+
+/// A server that `bench` built, taken over: where its bench is, and what ran there.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawAdopted {
+    /// Folder of the old bench. Required.
+    pub from: At<String>,
+    /// The refs of the apps that ran there: a site needs no migration while the apps have these.
+    pub refs: At<Entries<String>>,
+    /// Its configuration of supervisord. Default `/etc/supervisor/conf.d/BENCH.conf`, BENCH being the folder's name.
+    pub supervisor: At<String>,
+    /// Its configuration of nginx. Default `/etc/nginx/conf.d/BENCH.conf`.
+    pub nginx: At<String>,
 }
 
 with_process! {
@@ -345,6 +361,9 @@ pub struct RawTlsMap {
     pub certificate: At<String>,
     /// PEM key on this machine.
     pub key: At<String>,
+    /// The two are files on the server, where somebody else renews them (a certbot of your own, for instance). Default
+    /// false.
+    pub on_server: At<bool>,
     /// From a certificate authority, renewed by the host itself.
     pub certbot: At<RawCertbot>,
 }
@@ -376,6 +395,8 @@ pub struct RawMariaDb {
     pub max_connections: At<u32>,
     /// Semi-synchronous replication. Default true.
     pub semi_sync: At<bool>,
+    /// Leaves the server's configuration as it is, and so needs no restart of it. Default false.
+    pub keep_config: At<bool>,
     /// Extra lines for `[mariadbd]`.
     pub settings: At<Map<String, Value>>,
 }

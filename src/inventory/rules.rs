@@ -33,6 +33,16 @@ fn label(text: &str) -> bool {
         && all(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
+/// A name for the cluster of a site: `erp.example.com` → `example`.
+pub fn cluster_of(site: &str) -> String {
+    let labels: Vec<&str> = site.split('.').collect();
+    let name = labels.get(labels.len().saturating_sub(2)).copied().unwrap_or_default();
+    match cluster(name) {
+        Ok(()) => name.to_owned(),
+        Err(_) => "main".to_owned(),
+    }
+}
+
 /// Name of a machine; the kernel takes 64 bytes.
 pub fn host(text: &str) -> Result<(), Refusal> {
     if text.len() > 63 {
@@ -412,6 +422,18 @@ pub fn recipient(text: &str) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cluster_is_named_after_the_site() {
+        for (site, cluster) in [
+            ("erp.example.com", "example"),
+            ("localhost", "localhost"),
+            ("10.example", "main"),
+            ("", "main"),
+        ] {
+            assert_eq!(cluster_of(site), cluster, "{site}");
+        }
+    }
 
     type Case = (
         fn(&str) -> Result<(), Refusal>,

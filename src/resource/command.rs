@@ -42,6 +42,13 @@ pub enum Guard {
         /// What it must say, one line.
         value: String,
     },
+    /// The same, but no stamp at all counts, too: it was done before hactl came.
+    Inherited {
+        /// Absolute path of the stamp.
+        path: String,
+        /// What it must say, one line.
+        value: String,
+    },
     /// This shell test passes. Runs in every probe: keep it cheap (builtins).
     Passes(String),
     /// Never done: a run of this very command was asked for.
@@ -68,7 +75,8 @@ impl Guard {
         match self {
             Guard::Exists(path) if seen.paths.contains_key(path) => Answer::Done,
             Guard::Exists(path) => Answer::Not(format!("{path} is missing")),
-            Guard::Stamp { path, value } => match seen.lines.get(path) {
+            Guard::Inherited { path, .. } if !seen.lines.contains_key(path) => Answer::Done,
+            Guard::Stamp { path, value } | Guard::Inherited { path, value } => match seen.lines.get(path) {
                 Some(line) if line == value => Answer::Done,
                 Some(_) => Answer::Not("done before, for something else".into()),
                 None => Answer::Not("not done yet".into()),
@@ -122,7 +130,7 @@ impl Kind for Command {
         for (index, guard) in self.guards.iter().enumerate() {
             match guard {
                 Guard::Exists(path) => ask.path(path),
-                Guard::Stamp { path, .. } => {
+                Guard::Stamp { path, .. } | Guard::Inherited { path, .. } => {
                     ask.lines.insert(path.clone());
                 }
                 Guard::Asked => {}
@@ -150,7 +158,7 @@ impl Kind for Command {
                 Guard::Exists(path) => {
                     seen.paths.entry(path.clone()).or_insert_with(PathState::foretold);
                 }
-                Guard::Stamp { path, value } => {
+                Guard::Stamp { path, value } | Guard::Inherited { path, value } => {
                     seen.lines.insert(path.clone(), value.clone());
                 }
                 Guard::Asked => {}
@@ -202,7 +210,7 @@ impl Kind for Command {
             sh(&format!("could not: {}", self.name))
         ));
         for guard in &self.guards {
-            if let Guard::Stamp { path, value } = guard {
+            if let Guard::Stamp { path, value } | Guard::Inherited { path, value } = guard {
                 let path = sh(path);
                 script.line(format!(
                     "mkdir -p -- \"$(dirname -- {path})\" && printf '%s\\n' {} >{path}~ && sync {path}~ && mv -fT -- {path}~ {path} || fail 'cannot write the stamp'",

@@ -14,6 +14,8 @@ use crate::secret::Secret;
 pub struct JsonKeys {
     /// Absolute path.
     pub path: String,
+    /// A file whose keys it gets when it is made; afterwards that counts no more.
+    pub base: Option<String>,
     /// Owner's name.
     pub owner: String,
     /// Group's name.
@@ -41,7 +43,16 @@ impl JsonKeys {
         match seen.contents.get(&self.path) {
             Some(bytes) => serde_json::from_slice(bytes).map_err(|error| format!("is no JSON object: {error}")),
             None if seen.paths.contains_key(&self.path) => Err("cannot be read, or is larger than 256 KiB".into()),
-            None => Ok(Map::new()),
+            None => match self
+                .base
+                .as_ref()
+                .and_then(|base| Some((base, seen.contents.get(base)?)))
+            {
+                Some((base, bytes)) => {
+                    serde_json::from_slice(bytes).map_err(|error| format!("{base} is no JSON object: {error}"))
+                }
+                None => Ok(Map::new()),
+            },
         }
     }
 
@@ -75,13 +86,18 @@ impl Kind for JsonKeys {
     fn ask(&self, ask: &mut Ask) {
         ask.path(&self.path);
         ask.contents.insert(self.path.clone());
+        ask.contents.extend(self.base.clone());
     }
 
     fn compare(&self, seen: &Observed) -> Option<Change> {
         let Some(state) = seen.paths.get(&self.path) else {
             let mut names: Vec<_> = self.wanted().keys().cloned().collect();
             names.extend(self.seeds.iter().map(|(key, _)| key.clone()));
-            return Some(Change::new(Action::Create, names.join(", ")));
+            let mut summary = names.join(", ");
+            if let Some(base) = self.base.as_ref().filter(|base| seen.contents.contains_key(*base)) {
+                summary.push_str(&format!("; all others as in {base}"));
+            }
+            return Some(Change::new(Action::Create, summary));
         };
         if state.kind != PathKind::File {
             return Some(Change::new(
@@ -142,7 +158,16 @@ impl Kind for JsonKeys {
         // The merge was made from what the probe saw: whoever wrote to it since would lose that.
         match seen.contents.get(&self.path) {
             Some(bytes) => script.line(format!("expect {path} {}", super::file::sha256(bytes))),
-            None => script.line(format!("expect {path} none")),
+            None => {
+                script.line(format!("expect {path} none"));
+                let base = self
+                    .base
+                    .as_ref()
+                    .and_then(|base| Some((base, seen.contents.get(base)?)));
+                if let Some((base, bytes)) = base {
+                    script.line(format!("expect {} {}", sh(base), super::file::sha256(bytes)));
+                }
+            }
         }
         let blob = script.blob(Secret::new(self.merged(current)));
         script.line(format!(
@@ -163,6 +188,7 @@ mod tests {
     fn keys(text: &str) -> (JsonKeys, Observed) {
         let json = JsonKeys {
             path: "/s.json".into(),
+            base: None,
             owner: "frappe".into(),
             group: "frappe".into(),
             mode: 0o600,

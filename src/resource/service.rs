@@ -14,6 +14,8 @@ pub enum OnChange {
     Reload,
     /// `systemctl restart`.
     Restart,
+    /// Nothing but systemd's own rereading: for drop-ins that only tell systemd how to treat the unit.
+    Reread,
 }
 
 /// A service that must be enabled and running with its files as they are on disk.
@@ -111,7 +113,7 @@ impl Kind for Service {
             return (!enabled).then(|| Change::new(Action::Update, format!("is {}: enable", unit.enabled)));
         }
         Some(match self.on_change {
-            OnChange::Reload => Change::new(Action::Reload, changed(&stale)),
+            OnChange::Reload | OnChange::Reread => Change::new(Action::Reload, changed(&stale)),
             OnChange::Restart => Change::new(Action::Restart, changed(&stale)),
         })
     }
@@ -153,6 +155,8 @@ impl Kind for Service {
         script.line(format!("systemctl -q enable {unit} || fail 'cannot enable it'"));
         let how = match change.action {
             Action::Update => return script,
+            // systemd has read its files again by then.
+            Action::Reload if self.on_change == OnChange::Reread => "is-active",
             Action::Reload => "reload",
             Action::Restart => "restart",
             _ => "start",

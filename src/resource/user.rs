@@ -25,8 +25,8 @@ pub struct User {
     pub home: String,
     /// Login shell.
     pub shell: String,
-    /// Every supplementary group it is in, no others.
-    pub groups: Vec<String>,
+    /// Every supplementary group it is in, no others; `None`: whichever it is in.
+    pub groups: Option<Vec<String>>,
 }
 
 impl Kind for Group {
@@ -93,8 +93,9 @@ impl Kind for User {
         if state.shell != self.shell {
             reasons.push(format!("shell {} → {}", state.shell, self.shell));
         }
-        let wanted = self.groups.iter().cloned().collect();
-        if state.groups != wanted {
+        if let Some(wanted) = &self.groups
+            && state.groups != wanted.iter().cloned().collect()
+        {
             let list = |groups: &std::collections::BTreeSet<String>| {
                 if groups.is_empty() {
                     "none".into()
@@ -102,25 +103,34 @@ impl Kind for User {
                     groups.iter().cloned().collect::<Vec<_>>().join(",")
                 }
             };
-            reasons.push(format!("groups {} → {}", list(&state.groups), list(&wanted)));
+            reasons.push(format!(
+                "groups {} → {}",
+                list(&state.groups),
+                list(&wanted.iter().cloned().collect())
+            ));
         }
         update_for(reasons)
     }
 
     fn project(&self, seen: &mut Observed) {
+        let now = seen.users.get(&self.name).map(|state| state.groups.clone());
         let state = UserState {
             uid: self.uid,
             gid: self.uid,
             home: self.home.clone(),
             shell: self.shell.clone(),
-            groups: self.groups.iter().cloned().collect(),
+            groups: match &self.groups {
+                Some(groups) => groups.iter().cloned().collect(),
+                None => now.unwrap_or_default(),
+            },
         };
         seen.users.insert(self.name.clone(), state);
     }
 
     fn converge(&self, change: &Change, _: &Observed) -> Script {
         let (name, home, shell) = (sh(&self.name), sh(&self.home), sh(&self.shell));
-        let groups = sh(&self.groups.join(","));
+        let groups = self.groups.as_ref();
+        let groups = groups.map_or(String::new(), |groups| format!(" -G {}", sh(&groups.join(","))));
         let mut script = Script::default();
         if change.action == Action::Create {
             script.line(format!(
@@ -133,7 +143,7 @@ impl Kind for User {
             self.uid
         ));
         script.line(format!(
-            "usermod -d {home} -s {shell} -G {groups} -- {name} || fail 'cannot change the user'"
+            "usermod -d {home} -s {shell}{groups} -- {name} || fail 'cannot change the user'"
         ));
         script
     }

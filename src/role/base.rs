@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Role, Scope, app};
+use super::{Role, Scope, adopt, app};
 use crate::error::Result;
 use crate::resource::{Block, Group, Sysctl, User};
 
@@ -72,6 +72,7 @@ fn user(scope: &mut Scope) {
         return;
     }
     let process = scope.inventory().app.process();
+    let adopted = adopt::of(&scope.inventory().app).is_some();
     let home = app::home(process);
     scope.add(Group {
         name: process.user.clone(),
@@ -82,9 +83,13 @@ fn user(scope: &mut Scope) {
         uid: process.uid,
         home: home.clone(),
         shell: "/bin/bash".into(),
-        groups: Vec::new(),
+        // Of a server that was taken over, people log in as this user, with its groups.
+        groups: (!adopted).then(Vec::new),
     });
-    scope.directory(&home, &process.user, &process.user, 0o750);
+    // The old bench is in there, and nginx serves its files.
+    if !adopted {
+        scope.directory(&home, &process.user, &process.user, 0o750);
+    }
 }
 
 fn kernel(scope: &mut Scope) -> Result<()> {

@@ -15,6 +15,7 @@ pub const TEMPLATES: &[(&str, &str)] = templates![
     "dbcheck/service",
     "dbcheck/socket",
     "frappe/run",
+    "frappe/way-back",
     "haproxy/haproxy.cfg",
     "mariadb/server.cnf",
     "nginx/frappe.conf",

@@ -39,6 +39,35 @@ fn declare(scope: &mut Scope) -> Result<()> {
     let knobs = &inventory.mariadb;
     let replicates = scope.view.topology.replicates();
     scope.packages(&["mariadb-server", "mariadb-client"]);
+    let watches = match knobs.keep_config {
+        true => Vec::new(),
+        false => configuration(scope)?,
+    };
+    scope.add(Service {
+        unit: "mariadb.service".into(),
+        watches,
+        on_change: OnChange::Restart,
+        health: "mariadb --no-defaults --connect-timeout=5 -e 'SELECT 1' >/dev/null".into(),
+        // A recovery after a power cut reads the whole redo log.
+        patience: Duration::from_secs(120),
+        forgets: vec![replica::WRITER_KEY.into(), crate::resource::replication::KEY.into()],
+    });
+    if has_accounts(&scope.view) {
+        if replicates {
+            scope.add(Writer);
+        }
+        accounts(scope)?;
+    }
+    if replicates {
+        replication::declare(scope)?;
+    }
+    Ok(())
+}
+
+/// Declares hactl's option file and what it names, and gives the paths that the server reads.
+fn configuration(scope: &mut Scope) -> Result<Vec<String>> {
+    let knobs = &scope.inventory().mariadb;
+    let replicates = scope.view.topology.replicates();
     // Debian makes it only when its own defaults log to files.
     scope.directory("/var/log/mysql", "mysql", "adm", 0o2750);
     let alone = !scope.view.runs_app() && !scope.view.has(HostRole::Redis);
@@ -76,25 +105,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
         check: "mariadbd --defaults-file=\"$FILE\" --user=mysql --help --verbose >/dev/null".into(),
     });
     scope.add(file);
-    scope.add(Service {
-        unit: "mariadb.service".into(),
-        watches,
-        on_change: OnChange::Restart,
-        health: "mariadb --no-defaults --connect-timeout=5 -e 'SELECT 1' >/dev/null".into(),
-        // A recovery after a power cut reads the whole redo log.
-        patience: Duration::from_secs(120),
-        forgets: vec![replica::WRITER_KEY.into(), crate::resource::replication::KEY.into()],
-    });
-    if has_accounts(&scope.view) {
-        if replicates {
-            scope.add(Writer);
-        }
-        accounts(scope)?;
-    }
-    if replicates {
-        replication::declare(scope)?;
-    }
-    Ok(())
+    Ok(watches)
 }
 
 /// The server's certificate under the cluster's authority: what it shows to replicas.

@@ -2,6 +2,7 @@
 //!
 //! A role is a function that declares resources on a [`Scope`]. Nothing here does I/O.
 
+pub mod adopt;
 pub mod app;
 mod base;
 mod builtin;
@@ -67,6 +68,7 @@ pub const ROLES: &[Role] = &[
     nginx::ROLE,
     // After nginx: its realtime server trusts the certificate that nginx's role makes.
     frappe::ROLE,
+    adopt::ROLE,
     passwords::ROLE,
     // Last: a server of somebody else has its part in it.
     certbot::ROLE,
@@ -119,6 +121,9 @@ pub fn desired(view: HostView, facts: &Facts, templates: &Templates, secrets: &d
                 ordered.push(resource);
             }
         }
+    }
+    if adopt::of(&inventory.app).is_some() {
+        ordered = adopt::web_server_last(ordered);
     }
     Ok(Desired {
         host: view.host.name.clone(),

@@ -41,7 +41,7 @@ fn certificate_name(site: &Site) -> Option<String> {
     match site.tls {
         Tls::None => None,
         Tls::SelfSigned => Some(SELF_SIGNED.to_owned()),
-        Tls::Files { .. } | Tls::Certbot(_) => Some(site.name.clone()),
+        Tls::Files { .. } | Tls::OnServer { .. } | Tls::Certbot(_) => Some(site.name.clone()),
     }
 }
 
@@ -53,6 +53,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
     let mut watches = Vec::new();
     self_signed(scope, &mut watches);
     stand_ins(scope, &mut watches);
+    on_server(scope, &mut watches);
     let mut files = given(scope)?;
     files.extend(configuration(scope)?);
     for mut file in files {
@@ -163,6 +164,19 @@ fn sign(name: String, names: &[&str], days: u32, certificate: &str, key: &str) -
     }
 }
 
+/// Certificates that somebody else keeps on the server: a new one is a reload.
+fn on_server(scope: &mut Scope, watches: &mut Vec<String>) {
+    for site in &scope.inventory().sites {
+        if let Tls::OnServer { certificate, key } = &site.tls {
+            for (file, end) in [(certificate, "crt"), (key, "key")] {
+                let link = format!("{ROOT}/tls/{}.{end}", site.name);
+                scope.link(&link, file);
+                watches.extend([link, file.clone()]);
+            }
+        }
+    }
+}
+
 /// Certificates that the operator gave.
 fn given(scope: &Scope) -> Result<Vec<File>> {
     let mut files = Vec::new();
@@ -246,7 +260,7 @@ fn sites(scope: &Scope) -> Value {
                 "names": names.join(" "),
                 "certificate": certificate_name(site).unwrap_or_default(),
                 // A browser that was told so once accepts no self-signed certificate any more.
-                "hsts": if matches!(site.tls, Tls::Files { .. } | Tls::Certbot(_)) { "max-age=31536000" } else { "" },
+                "hsts": if matches!(site.tls, Tls::Files { .. } | Tls::OnServer { .. } | Tls::Certbot(_)) { "max-age=31536000" } else { "" },
                 "webroot": if matches!(site.tls, Tls::Certbot(_)) { certbot::WEBROOT } else { "" },
             })
         })

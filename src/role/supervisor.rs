@@ -26,7 +26,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
     scope.add(Service {
         unit: "supervisor.service".into(),
         watches: vec![unit],
-        on_change: OnChange::Restart,
+        on_change: OnChange::Reread,
         health: "supervisorctl pid >/dev/null".into(),
         patience: Duration::from_secs(30),
         forgets: Vec::new(),

@@ -73,6 +73,30 @@ sites:
   - { name: lab.example.com, tls: self-signed }
 "#;
 
+/// Frappe on a server that `bench` built.
+pub const ADOPTED: &str = r#"
+cluster: demo
+hosts:
+  srv1: { address: 10.77.0.11 }
+app:
+  kind: frappe
+  apps:
+    - { name: frappe, url: "https://github.com/frappe/frappe", ref: v15.51.2 }
+    - { name: erpnext, url: "https://github.com/frappe/erpnext", ref: v15.50.0 }
+  adopted:
+    from: /home/frappe/frappe-bench
+    refs: { frappe: v15.51.2, erpnext: v15.50.0 }
+  uid: 1000
+  config: { bench_id: home-frappe-frappe-bench }
+sites:
+  - name: erp.example.com
+    db_name: _5c8a1f2e9d3b4a67
+    tls: { certificate: /etc/letsencrypt/live/erp/fullchain.pem, key: /etc/letsencrypt/live/erp/privkey.pem, on_server: true }
+  - { name: plain.example.com, tls: none, apps: [] }
+mariadb: { keep_config: true }
+redis: { cache_port: 13001, queue_port: 11001 }
+"#;
+
 /// Reads an inventory that is known to be right.
 pub fn inventory(text: &str) -> Inventory {
     match parse(text, Path::new("/inventory/inventory.yml")) {

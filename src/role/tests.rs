@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
-use super::testing::{CERTBOT, FRAPPE, GUESTBOOK, first, inventory};
+use super::testing::{ADOPTED, CERTBOT, FRAPPE, GUESTBOOK, first, inventory};
 use crate::plan::{Desired, build};
 use crate::resource::{Facts, Kind, Observed, SYSTEMS, Spec};
 
@@ -130,9 +130,72 @@ fn a_frappe_server_renders() {
     insta::assert_snapshot!("frappe", rendered(&desired, |role| role == "frappe"));
 }
 
+/// A bench that is taken over: what happens on the host that it left, in which order.
+#[test]
+fn an_adoption_renders() {
+    let adopted = first(&inventory(ADOPTED), &Facts::assumed());
+    insta::assert_snapshot!("adopted", rendered(&adopted, |role| role == "adopt"));
+    insta::assert_snapshot!("adopted_plan", planned(&adopted, &bench()));
+}
+
+/// A host with all packages, and a bench whose common_site_config.json has a key of its own.
+fn bench() -> Observed {
+    let mut seen = bare();
+    for resource in &first(&inventory(ADOPTED), &Facts::assumed()).resources {
+        if matches!(resource.spec, Spec::Package(_)) {
+            resource.spec.kind().project(&mut seen);
+        }
+    }
+    seen.fresh.clear();
+    let common = "/home/frappe/frappe-bench/sites/common_site_config.json";
+    seen.contents.insert(
+        common.into(),
+        br#"{"mail_login": "me", "socketio_port": 9100}"#.to_vec(),
+    );
+    seen
+}
+
+/// Another ref is a migration, in the switch; the one that ran there is none, now and when it is back.
+#[test]
+fn only_other_refs_migrate_a_site_that_was_taken_over() {
+    let before_programs = |text: &str| {
+        let steps: Vec<_> = build(&first(&inventory(text), &Facts::assumed()), &bench()).steps;
+        let at = |part: &str| steps.iter().position(|step| step.id.contains(part));
+        at("run migrate erp") < at("programs frappe")
+    };
+    let listed = |text: &str, stamp| {
+        let desired = first(&inventory(text), &Facts::assumed());
+        let migrate = desired
+            .resources
+            .iter()
+            .find(|one| one.spec.kind().id().starts_with("run migrate erp"));
+        let mut seen = bench();
+        let mut ask = crate::resource::Ask::default();
+        let kind = migrate.unwrap().spec.kind();
+        kind.ask(&mut ask);
+        let answers = ask.sql.keys().map(|key| (key.clone(), "2".to_owned())).collect();
+        seen.sql = Ok(answers);
+        if let Some(stamp) = stamp {
+            let path = "/var/lib/hactl/stamps/migrated-erp.example.com";
+            seen.lines.insert(path.into(), String::from(stamp));
+        }
+        kind.compare(&seen).map(|change| change.summary)
+    };
+    let newer = ADOPTED.replacen("ref: v15.51.2", "ref: v15.52.0", 1);
+    assert_eq!(listed(ADOPTED, None), None);
+    assert_eq!(
+        listed(ADOPTED, Some("another release")).as_deref(),
+        Some("done before, for something else")
+    );
+    assert_eq!(listed(&newer, None).as_deref(), Some("not done yet"));
+    assert!(before_programs(&newer));
+    assert!(!before_programs(ADOPTED), "nobody waits for it");
+}
+
 #[test]
 fn no_rendered_line_lacks_its_template_line() {
-    for inventory in [inventory(GUESTBOOK), inventory(FRAPPE), inventory(CERTBOT)] {
+    for text in [GUESTBOOK, FRAPPE, CERTBOT, ADOPTED] {
+        let inventory = inventory(text);
         for resource in first(&inventory, &Facts::assumed()).resources {
             if let Spec::File(file) = resource.spec
                 && let Some(source) = file.source
@@ -145,12 +208,14 @@ fn no_rendered_line_lacks_its_template_line() {
 
 #[test]
 fn the_plan_of_a_bare_host() {
-    insta::assert_snapshot!("bare", planned(GUESTBOOK));
-    insta::assert_snapshot!("bare_frappe", planned(FRAPPE));
+    for (name, text) in [("bare", GUESTBOOK), ("bare_frappe", FRAPPE)] {
+        let desired = first(&inventory(text), &Facts::assumed());
+        insta::assert_snapshot!(name, planned(&desired, &bare()));
+    }
 }
 
-fn planned(text: &str) -> String {
-    let plan = build(&first(&inventory(text), &Facts::assumed()), &bare());
+fn planned(desired: &Desired, seen: &Observed) -> String {
+    let plan = build(desired, seen);
     let mut out = format!("{} resources\n", plan.resources);
     for step in &plan.steps {
         writeln!(out, "[{}] {} ({} s)", step.role, step.id, step.deadline).unwrap();
@@ -171,7 +236,7 @@ fn planned(text: &str) -> String {
 /// Secrets are in blobs that are marked, never in a script, a summary or a diff.
 #[test]
 fn a_plan_shows_no_secret() {
-    for inventory in [inventory(GUESTBOOK), inventory(FRAPPE)] {
+    for inventory in [inventory(GUESTBOOK), inventory(FRAPPE), inventory(ADOPTED)] {
         let plan = build(&first(&inventory, &Facts::assumed()), &bare());
         let shown = serde_json::to_string(&plan).unwrap();
         assert!(
@@ -216,8 +281,8 @@ fn rest(desired: &Desired, seen: &Observed) -> Vec<String> {
 }
 
 /// What each kind of server should have; rendered once.
-static DESIRED: LazyLock<[Desired; 3]> =
-    LazyLock::new(|| [GUESTBOOK, FRAPPE, CERTBOT].map(|text| first(&inventory(text), &Facts::assumed())));
+static DESIRED: LazyLock<[Desired; 4]> =
+    LazyLock::new(|| [GUESTBOOK, FRAPPE, CERTBOT, ADOPTED].map(|text| first(&inventory(text), &Facts::assumed())));
 
 #[test]
 fn applying_the_plan_of_a_bare_host_leaves_nothing_to_do() {
@@ -235,7 +300,7 @@ proptest! {
     /// in any combination, and some of what was there is gone again.
     #[test]
     fn applying_any_plan_leaves_nothing_to_do(
-        which in 0usize..3,
+        which in 0usize..4,
         there in proptest::collection::vec(any::<bool>(), 128),
         stopped in any::<bool>(),
         sql_down in any::<bool>(),
@@ -268,7 +333,7 @@ proptest! {
 
     /// What a cut run leaves: a prefix.
     #[test]
-    fn a_cut_run_is_finished_by_the_next(which in 0usize..3, cut in 0usize..100) {
+    fn a_cut_run_is_finished_by_the_next(which in 0usize..4, cut in 0usize..100) {
         let desired = &DESIRED[which];
         let mut seen = bare();
         for resource in desired.resources.iter().take(cut) {

@@ -135,7 +135,7 @@ pub fn declare(scope: &mut Scope, role: &UserRole) -> Result<()> {
             uid: user.uid,
             home: user.home.clone(),
             shell: user.shell.clone(),
-            groups: user.groups.clone(),
+            groups: Some(user.groups.clone()),
         });
     }
     for at in &role.directories {

@@ -112,6 +112,7 @@ fn base(kind: &str, folder: &Path) -> Value {
             "apps": [ { "name": "frappe", "url": "https://git.example.com/frappe", "ref": "v1" } ],
             "workers": [ { "name": "short", "queues": ["short"] } ],
             "config": { "note": "x" },
+            "adopted": { "from": "/home/frappe/frappe-bench", "refs": { "frappe": "v1" } },
             "packages": ["git"],
         }),
         _ => json!({
@@ -153,6 +154,7 @@ impl Field {
             "app.wsgi.health" => "/harmless",
             _ if name.ends_with("certbot.email") => "harmless@example.com",
             _ if name.ends_with("certbot.server") => "https://harmless.example.com/harmless",
+            "app.frappe.adopted.from" | "app.frappe.adopted.supervisor" | "app.frappe.adopted.nginx" => "/srv/harmless",
             _ if name.ends_with(".url") => "https://harmless.example.com/harmless",
             _ if name.starts_with("app.") && name.ends_with(".path") => "/srv/harmless",
             _ => "harmless",

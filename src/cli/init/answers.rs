@@ -96,16 +96,6 @@ impl Answers {
     }
 }
 
-/// A name for the cluster of a site: `erp.example.com` → `example`.
-pub fn cluster_of(site: &str) -> String {
-    let labels: Vec<&str> = site.split('.').collect();
-    let name = labels.get(labels.len().saturating_sub(2)).copied().unwrap_or_default();
-    match rules::cluster(name) {
-        Ok(()) => name.to_owned(),
-        Err(_) => "main".to_owned(),
-    }
-}
-
 /// `NAME=ADDRESS`.
 pub fn host(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -123,18 +113,6 @@ pub fn host(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_cluster_is_named_after_the_site() {
-        for (site, cluster) in [
-            ("erp.example.com", "example"),
-            ("localhost", "localhost"),
-            ("10.example", "main"),
-            ("", "main"),
-        ] {
-            assert_eq!(cluster_of(site), cluster, "{site}");
-        }
-    }
 
     /// Whatever is answered is data: it comes out of the parser as it went in, or is refused.
     #[test]

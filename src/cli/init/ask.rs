@@ -6,7 +6,7 @@ use console::Term;
 use dialoguer::{Input, Select};
 
 use super::Args;
-use super::answers::{Answers, AppKind, FRAPPE_REF, FRAPPE_URL, cluster_of};
+use super::answers::{Answers, AppKind, FRAPPE_REF, FRAPPE_URL};
 use crate::cli::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::inventory::rules;
@@ -80,7 +80,9 @@ pub fn all(args: &Args, context: &Context) -> Result<Answers> {
     }
     let cluster = match &args.cluster {
         Some(cluster) => cluster.clone(),
-        None => sites.first().map_or_else(|| "main".to_owned(), |site| cluster_of(site)),
+        None => sites
+            .first()
+            .map_or_else(|| "main".to_owned(), |site| rules::cluster_of(site)),
     };
     Ok(Answers {
         cluster,

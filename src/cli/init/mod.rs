@@ -2,6 +2,7 @@
 
 mod answers;
 mod ask;
+mod bench;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,19 @@ pub struct Args {
         value_name = "single"
     )]
     topology: Topology,
+    /// Read a server that `bench` built, by ssh, and write the inventory that takes it over
+    #[arg(
+        long,
+        value_name = "HOST",
+        conflicts_with_all = ["topology", "host", "site", "app", "url", "git_ref", "module", "schema"]
+    )]
+    from_bench: Option<String>,
+    /// Folder of the bench there; without, it is looked for
+    #[arg(long, value_name = "DIR", requires = "from_bench")]
+    bench_path: Option<String>,
+    /// Port of sshd there
+    #[arg(long, requires = "from_bench", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
     /// The server and its IP address
     #[arg(long, value_name = "NAME=ADDRESS", value_parser = answers::host)]
     host: Option<(String, String)>,
@@ -80,6 +94,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     absent(&args.inventory)?;
     if args.schema {
         absent(&schema_file)?;
+    }
+    if let Some(host) = &args.from_bench {
+        return bench::run(args, host, context);
     }
     if args.app == Some(AppKind::Frappe) && args.module.is_some() {
         return Err(Error::usage(

@@ -8,6 +8,7 @@ use crate::inventory::raw::{List, RawApp, RawFrappe, RawProcess, RawQueueWorker,
 use crate::inventory::rules;
 use crate::inventory::yaml::At;
 
+use super::adopted;
 use super::check::{Check, INVENTORY, Seen};
 
 /// Names of supervisor programs that hactl itself gives.
@@ -97,6 +98,10 @@ fn frappe(check: &mut Check, raw: &RawFrappe, span: Span) -> Frappe {
         workers: queue_workers(check, &raw.workers),
         socketio_port: check.port(&raw.socketio_port, 9000),
         config: raw.config.value.clone().unwrap_or_default(),
+        adopted: raw
+            .adopted
+            .get()
+            .and_then(|(raw, span)| adopted::build(check, raw, span)),
     }
 }
 

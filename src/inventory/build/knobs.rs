@@ -6,8 +6,8 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::inventory::diagnostics::Diagnostic;
-use crate::inventory::model::{Host, HostRole, MariaDb, Nginx, Redis, System};
-use crate::inventory::raw::{RawMariaDb, RawNginx, RawRedis, RawSystem};
+use crate::inventory::model::{Host, HostRole, Inventory, MariaDb, Nginx, Redis, System};
+use crate::inventory::raw::{RawInventory, RawMariaDb, RawNginx, RawRedis, RawSystem};
 use crate::inventory::rules;
 use crate::inventory::yaml::At;
 
@@ -49,6 +49,7 @@ pub fn mariadb(check: &mut Check, raw: &At<RawMariaDb>) -> MariaDb {
         buffer_pool_mb: check.optional(&raw.buffer_pool_mb, 16, 16_000_000),
         max_connections: check.number(&raw.max_connections, 200, 10, 100_000),
         semi_sync: raw.semi_sync.or(true),
+        keep_config: raw.keep_config.or(false),
         settings,
     }
 }
@@ -113,5 +114,25 @@ pub fn system(check: &mut Check, raw: &At<RawSystem>) -> System {
         sysctl,
         timezone: check.text(&raw.timezone, rules::timezone),
         apt_update_max_age_hours: check.number(&raw.apt_update_max_age_hours, 24, 0, 8760),
+    }
+}
+
+/// Servers that replicate need an option file that says so.
+pub fn check_replicas(check: &mut Check, inventory: &Inventory, raw: &RawInventory) {
+    let databases = inventory
+        .hosts
+        .values()
+        .filter(|host| host.roles.contains(&HostRole::Db))
+        .count();
+    let keep = raw.mariadb.value.as_ref().and_then(|mariadb| mariadb.keep_config.get());
+    if let (true, true, Some((_, span))) = (databases > 1, inventory.mariadb.keep_config, keep) {
+        check.report(
+            Diagnostic::new(
+                "inventory::keep_config",
+                "databases that replicate need hactl's configuration",
+            )
+            .at(span, "keeps another")
+            .help("remove it, and put what you want to keep into `mariadb.settings`"),
+        );
     }
 }

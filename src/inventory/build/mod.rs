@@ -3,6 +3,7 @@
 //! Where something is wrong a stand-in value is used and building goes on, so that one run shows all errors; a file
 //! with an error never becomes an inventory.
 
+mod adopted;
 mod app;
 mod certbot;
 pub(in crate::inventory) mod check;
@@ -64,8 +65,10 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
     hosts::check_workers(&mut check, &inventory, &raw.hosts);
     ports::check(&mut check, &inventory, raw);
     certbot::check(&mut check, &inventory, raw);
+    knobs::check_replicas(&mut check, &inventory, raw);
     survives::warn(&mut check, raw, &inventory.hosts, &inventory.vip);
     survives::warn_unbuilt(&mut check, raw);
+    adopted::check(&mut check, &inventory, raw);
     inventory.secret_spans = check.secret_spans;
     (inventory, check.list)
 }

@@ -125,10 +125,15 @@ fn tls(check: &mut Check, raw: &At<RawTls>) -> Option<Tls> {
         Either::Word(RawTlsWord::None) => Some(Tls::None),
         Either::Word(RawTlsWord::SelfSigned) => Some(Tls::SelfSigned),
         Either::Map(map) if map.certbot.is_given() => certbot::read(check, map),
-        Either::Map(map) => {
-            check.missing(&map.certificate, "certificate", "`tls`", span);
-            check.missing(&map.key, "key", "`tls`", span);
-            let (certificate, key) = (check.path(&map.certificate)?, check.path(&map.key)?);
+        Either::Map(files) => {
+            check.missing(&files.certificate, "certificate", "`tls`", span);
+            check.missing(&files.key, "key", "`tls`", span);
+            if files.on_server.or(false) {
+                let certificate = check.text(&files.certificate, rules::host_path)?;
+                let key = check.text(&files.key, rules::host_path)?;
+                return Some(Tls::OnServer { certificate, key });
+            }
+            let (certificate, key) = (check.path(&files.certificate)?, check.path(&files.key)?);
             Some(Tls::Files { certificate, key })
         }
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::super::adopt;
 use super::super::app::{self, CACHE_PASSWORD, QUEUE_PASSWORD};
 use super::super::templates::percent_encode;
 use super::Scope;
@@ -56,6 +57,7 @@ pub(super) fn common(scope: &Scope, frappe: &Frappe) -> Result<JsonKeys> {
     Ok(with(
         JsonKeys {
             path: format!("{}/sites/common_site_config.json", frappe.path),
+            base: adopt::of_bench(frappe, "common_site_config.json"),
             owner: process.user.clone(),
             group: process.user.clone(),
             mode: 0o640,
@@ -107,6 +109,7 @@ pub(super) fn site(scope: &Scope, frappe: &Frappe, site: &Site) -> Result<JsonKe
     Ok(with(
         JsonKeys {
             path: format!("{}/sites/{}/site_config.json", frappe.path, site.name),
+            base: adopt::of_bench(frappe, &format!("{}/site_config.json", site.name)),
             owner: process.user.clone(),
             group: process.user.clone(),
             mode: 0o600,
@@ -129,7 +132,9 @@ fn origin(scope: &Scope, site: &Site) -> String {
     let nginx = &scope.inventory().nginx;
     let (scheme, port, usual) = match site.tls {
         Tls::None => ("http", nginx.http_port, 80),
-        Tls::SelfSigned | Tls::Files { .. } | Tls::Certbot(_) => ("https", nginx.https_port, 443),
+        Tls::SelfSigned | Tls::Files { .. } | Tls::OnServer { .. } | Tls::Certbot(_) => {
+            ("https", nginx.https_port, 443)
+        }
     };
     match port {
         port if port == usual => format!("{scheme}://{}", site.name),

@@ -20,6 +20,7 @@ pub(super) use tasks::{migrate_now, quiet};
 
 use serde_json::json;
 
+use super::adopt;
 use super::app::{self, WEB_GROUP};
 use super::{Role, Scope, stage};
 use crate::error::Result;
@@ -61,10 +62,26 @@ fn declare(scope: &mut Scope) -> Result<()> {
     folders(scope, frappe);
     let watches = files(scope, frappe)?;
     release::declare(scope, frappe);
+    let mut work = Vec::new();
     for site in &scope.inventory().sites {
-        site::declare(scope, frappe, site)?;
+        work.extend(site::declare(scope, frappe, site)?);
+        if frappe.adopted.is_none() {
+            work.drain(..).for_each(|command| scope.add(command));
+        }
     }
-    programs::declare(scope, frappe, watches)
+    let mut later = Vec::new();
+    if let Some(adopted) = &frappe.adopted {
+        adopt::switch(scope, frappe, adopted);
+        // Until the programs run, nobody is served; what the sites lack now they lacked before.
+        if adopt::migrated(frappe) {
+            later.append(&mut work);
+        }
+    }
+    work.into_iter().for_each(|command| scope.add(command));
+    // Only now: a host that boots must not start the programs of both benches.
+    programs::declare(scope, frappe, watches)?;
+    later.into_iter().for_each(|command| scope.add(command));
+    Ok(())
 }
 
 fn folders(scope: &mut Scope, frappe: &Frappe) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::app;
+use super::super::{adopt, app};
 use super::release::{self, QUIETLY};
 use super::{Scope, config, site_script};
 use crate::error::Result;
@@ -13,8 +13,8 @@ use crate::quote::{sh, sql, sql_name};
 use crate::resource::{Command, Guard, JsonKeys};
 use crate::secret::{Secret, Text};
 
-/// Declares one site.
-pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, site: &Site) -> Result<()> {
+/// Declares one site's folder and configuration; gives what is to be done then.
+pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, site: &Site) -> Result<Vec<Command>> {
     let user = &frappe.process.user;
     // Frappe passes over a site's folder that is a link.
     scope.directory(&folder(frappe, site), user, user, 0o755);
@@ -22,10 +22,11 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, site: &Site) -> Result
     scope.add(config.clone());
     if app::leads(&scope.view) {
         let input = input(scope, site, &config)?;
-        scope.add(create(scope, frappe, site, input));
-        scope.add(migrate(scope, frappe, site));
+        let mut work = vec![create(scope, frappe, site, input)];
+        work.push(migrate(scope, frappe, site));
+        return Ok(work);
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
 fn folder(frappe: &Frappe, site: &Site) -> String {
@@ -136,10 +137,11 @@ pub(super) fn migrate(scope: &Scope, frappe: &Frappe, site: &Site) -> Command {
         sql_name(&site.db_name),
         apps.join(","),
     );
+    let (path, value) = (format!("/var/lib/hactl/stamps/migrated-{}", site.name), release.clone());
     let guards = vec![
-        Guard::Stamp {
-            path: format!("/var/lib/hactl/stamps/migrated-{}", site.name),
-            value: release.clone(),
+        match adopt::migrated(frappe) {
+            true => Guard::Inherited { path, value },
+            false => Guard::Stamp { path, value },
         },
         asked(scope, site, "listed", query, apps.len().to_string()),
     ];

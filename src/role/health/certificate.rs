@@ -19,6 +19,8 @@ const DAY: i64 = 86_400;
 pub enum Source {
     /// The operator gave it.
     Given,
+    /// Somebody else, on the host.
+    OnServer,
     /// The host.
     SelfSigned,
     /// An authority, by certbot.
@@ -30,6 +32,7 @@ impl Source {
     pub fn word(self) -> &'static str {
         match self {
             Source::Given => "given",
+            Source::OnServer => "on the server",
             Source::SelfSigned => "self-signed",
             Source::Certbot => "certbot",
         }
@@ -53,6 +56,7 @@ pub fn test(site: &Site, https_port: u16) -> Option<(Source, String)> {
         Tls::None => return None,
         Tls::SelfSigned => Source::SelfSigned,
         Tls::Files { .. } => Source::Given,
+        Tls::OnServer { .. } => Source::OnServer,
         Tls::Certbot(_) => Source::Certbot,
     };
     let path = nginx::certificate(site)?;

@@ -71,7 +71,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
         uid: UID,
         home: HOME.into(),
         shell: "/bin/sh".into(),
-        groups: Vec::new(),
+        groups: Some(Vec::new()),
     });
     for path in ["/etc/hactl", "/usr/local/lib/hactl", HOME, &format!("{HOME}/.ssh")] {
         scope.directory(path, "root", "root", 0o755);
