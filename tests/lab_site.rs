@@ -30,7 +30,8 @@ fn a_site_comes_and_goes() {
     it_is_migrated(&stack);
     its_console_answers(&stack);
     only_hactls_own_shells_have_no_core_files(&stack);
-    it_is_dropped_with_a_backup(&stack);
+    let kept = it_is_dropped_with_a_backup(&stack);
+    it_comes_back_from_its_backup(&stack, &kept);
     a_drop_that_was_cut_off_is_finished(&stack);
     what_is_not_its_own_is_not_dropped(&stack);
 }
@@ -285,7 +286,8 @@ fn only_hactls_own_shells_have_no_core_files(stack: &Stack) {
     }
 }
 
-fn it_is_dropped_with_a_backup(stack: &Stack) {
+/// Gives the folder where it is kept.
+fn it_is_dropped_with_a_backup(stack: &Stack) -> String {
     let database = database(stack);
     let before = inventory(stack);
     let refused = stack.hactl(&["site", "drop", SECOND]).exits(7);
@@ -331,11 +333,35 @@ fn it_is_dropped_with_a_backup(stack: &Stack) {
     // Its secrets are still there.
     let names = stack.hactl(&["secrets", "show-names"]).exits(0).stdout;
     assert!(names.contains("site/two.example.com/encryption_key"), "{names}");
+    folder
+}
+
+/// As docs/sites.md says.
+fn it_comes_back_from_its_backup(stack: &Stack, kept: &str) {
+    let _ = stack.hactl(&["site", "create", SECOND, "--yes"]).exits(0);
+    let database = database(stack);
+    stack.on_host(&format!(
+        "cd {kept} && gzip -dc database.sql.gz | mariadb {database} && \
+         for part in public private; do cp -a site/$part/. {BENCH}/sites/{SECOND}/$part/; done"
+    ));
+    let _ = stack.hactl(&["site", "migrate", SECOND, "--yes"]).exits(0);
+    let (code, body) = fetch(stack, SECOND, "/api/method/frappe.notes.state", &[]);
+    assert_eq!(code, 200, "{body}");
+    assert!(
+        body.contains(r#""db_writes": 1"#) || body.contains(r#""db_writes":1"#),
+        "{body}"
+    );
+    let key = |folder: &str| {
+        stack.on_host(&format!(
+            "grep -o '\"encryption_key\": *\"[^\"]*' {folder}/site_config.json"
+        ))
+    };
+    assert_eq!(key(&format!("{BENCH}/sites/{SECOND}")), key(&format!("{kept}/site")));
+    assert_eq!(stack.apply(&[]).exits(0).summary()["changed"], 0);
 }
 
 /// kill -9 of hactl when the database goes: the same words again finish it, and what was kept is whole.
 fn a_drop_that_was_cut_off_is_finished(stack: &Stack) {
-    let _ = stack.hactl(&["site", "create", SECOND, "--yes"]).exits(0);
     assert_eq!(
         fetch(stack, SECOND, "/api/method/frappe.notes.add", &["-d", "text=cut"]).0,
         200

@@ -4,7 +4,7 @@
 
 use super::{Scope, SecretStore, Templates, app, desired, frappe};
 use crate::error::Result;
-use crate::inventory::{App, HostRole, Site};
+use crate::inventory::{App, Site};
 use crate::plan::Desired;
 use crate::quote::{sh, sql, sql_name};
 use crate::resource::{Absent, Command, Facts, Guard};
@@ -111,11 +111,7 @@ pub fn drop(
         scope.add(frappe::quiet(frappe, &gone.name));
     }
     next(&mut scope);
-    let primary = view.topology.writer().is_some_and(|host| host.name == view.host.name);
-    let database = gone
-        .database
-        .as_deref()
-        .filter(|_| is_frappe && primary && view.has(HostRole::Db));
+    let database = gone.database.as_deref().filter(|_| is_frappe && writes(&view));
     if let Some(database) = database
         && gone.backup
     {
@@ -138,6 +134,11 @@ pub fn drop(
     }
     desired.resources.extend(scope.into_resources());
     Ok(desired)
+}
+
+/// Whether databases are changed on this host.
+fn writes(view: &HostView) -> bool {
+    view.topology.writer().is_some_and(|host| host.name == view.host.name)
 }
 
 /// A certificate of its own, and notes of what was done to it: a later site of that name is another one.

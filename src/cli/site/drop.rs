@@ -7,7 +7,7 @@ use super::create::Edit;
 use super::look::{self, Looked};
 use crate::engine::journal;
 use crate::error::{Error, Kind, Result};
-use crate::inventory::{self, App, Inventory, edit, rules};
+use crate::inventory::{self, App, HostRole, Inventory, edit, rules};
 use crate::quote::terminal;
 use crate::report::{DiffMode, Note};
 use crate::role::site::Gone;
@@ -179,21 +179,19 @@ fn database(args: &Args, now: &Inventory, looked: &[Looked]) -> Result<(Option<S
             host_of(now, name, looked)
         )));
     }
-    // A configuration on a host can say anything; the primary of the inventory has the databases.
-    let name_of = Topology::of(now).writer().map(|host| host.name.as_str());
-    let primary = match looked.iter().find(|host| Some(host.host.as_str()) == name_of) {
-        Some(primary) if primary.answers => primary,
-        // Nothing was ever installed there.
-        Some(primary) if !primary.has_mariadb => return Ok((None, false)),
-        _ => {
-            let why = format!(
-                "MariaDB on {} does not answer; nothing was dropped",
-                name_of.unwrap_or("the database server")
-            );
-            return Err(Error::new(Kind::HostFailed, why).hint("hactl status"));
-        }
+    // A configuration on a host can say anything; whether it is a site's is seen where databases are, whoever leads there.
+    let servers: Vec<&Looked> = looked.iter().filter(|host| host.has_mariadb).collect();
+    let stores = |host: &&Looked| {
+        now.hosts
+            .get(&host.host)
+            .is_some_and(|host| host.roles.contains(&HostRole::Db))
     };
-    match primary.databases.get(&database) {
+    let silent = servers.iter().copied().filter(stores).find(|host| !host.answers);
+    if let Some(silent) = silent {
+        let why = format!("MariaDB on {} does not answer; nothing was dropped", silent.host);
+        return Err(Error::new(Kind::HostFailed, why).hint("hactl status"));
+    }
+    match servers.iter().find_map(|host| host.databases.get(&database)) {
         Some(found) if found.is_site || found.tables == 0 => Ok((Some(database), true)),
         Some(found) => Err(Error::new(
             Kind::Refused,
