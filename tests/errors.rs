@@ -353,10 +353,12 @@ fn secrets(book: &mut Book) {
     .unwrap();
     book.entry("a secrets file of somebody else", &place.resolves());
     let path = place.folder.path().join("secrets.age");
-    let mut bytes = std::fs::read(&path).unwrap();
-    let last = bytes.len() - 5;
-    bytes[last] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    // A letter of the encrypted part: the first of the last whole line of the armor.
+    let mut lines: Vec<_> = std::fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
+    let line = lines.iter_mut().rfind(|line| line.len() == 64).expect("armor");
+    let letter = if line.starts_with('A') { "B" } else { "A" };
+    line.replace_range(..1, letter);
+    std::fs::write(&path, lines.join("\n") + "\n").unwrap();
     std::fs::create_dir_all(place.folder.path().join(".config")).unwrap();
     copy(&other.path().join(".config"), &place.folder.path().join(".config"));
     book.entry("a secrets file that was changed", &place.resolves());
