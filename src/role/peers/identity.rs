@@ -62,7 +62,7 @@ impl Identity {
     /// When it cannot be written down.
     pub fn ssh(&self) -> Result<Pair> {
         let failed = |error| Error::internal(format!("the cluster's ssh key cannot be made: {error}"));
-        let pair = Ed25519Keypair::from_seed(&*self.derive("ssh"));
+        let pair = Ed25519Keypair::from_seed(&self.derive("ssh"));
         let key = PrivateKey::new(KeypairData::from(pair), format!("hactl-{}", self.cluster)).map_err(failed)?;
         Ok(Pair {
             public: key.public_key().to_openssh().map_err(failed)?,
