@@ -16,6 +16,7 @@ mod path;
 pub mod probe;
 mod program;
 pub mod redis;
+mod release;
 pub mod script;
 mod service;
 mod sysctl;
@@ -31,11 +32,12 @@ pub use database::{Database, DatabaseOldPasswords, DatabaseUser};
 pub use facts::Facts;
 pub use file::{Block, File, Source, Validator};
 pub use json::JsonKeys;
-pub use observed::Observed;
+pub use observed::{Observed, PathKind};
 pub use package::Package;
 pub use path::{Absent, Directory, Link};
 pub use program::{Program, Reloads};
 pub use redis::{RedisOldPasswords, RedisPassword};
+pub use release::{Mark, Migration, Release, ReleaseDatabase, gate};
 pub use script::Script;
 pub use service::{OnChange, Service, Stopped};
 pub use sysctl::Sysctl;
@@ -77,6 +79,7 @@ pub enum Spec {
     Program(Program),
     RedisOldPasswords(RedisOldPasswords),
     RedisPassword(RedisPassword),
+    Release(Release),
     Service(Service),
     Stopped(Stopped),
     Sysctl(Sysctl),
@@ -141,6 +144,7 @@ impl Spec {
             Spec::Program(k) => k,
             Spec::RedisOldPasswords(k) => k,
             Spec::RedisPassword(k) => k,
+            Spec::Release(k) => k,
             Spec::Service(k) => k,
             Spec::Stopped(k) => k,
             Spec::Sysctl(k) => k,
@@ -174,6 +178,7 @@ into_spec!(
     Program,
     RedisOldPasswords,
     RedisPassword,
+    Release,
     Service,
     Stopped,
     Sysctl,

@@ -6,6 +6,7 @@ pub mod app;
 mod base;
 mod builtin;
 mod frappe;
+mod gate;
 pub mod health;
 mod mariadb;
 pub mod nginx;
@@ -52,9 +53,10 @@ pub const ROLES: &[Role] = &[
     mariadb::ROLE,
     redis::ROLE,
     supervisor::ROLE,
-    wsgi::ROLE,
     nginx::ROLE,
-    // After nginx: its realtime server trusts the certificate that nginx's role makes.
+    // The application after nginx: its update closes the sites there, and Frappe's realtime server trusts the certificate
+    // that nginx's role makes.
+    wsgi::ROLE,
     frappe::ROLE,
     passwords::ROLE,
 ];

@@ -14,6 +14,7 @@ mod config;
 pub(super) mod programs;
 mod release;
 mod site;
+mod update;
 
 use serde_json::json;
 
@@ -57,10 +58,15 @@ fn declare(scope: &mut Scope) -> Result<()> {
     folders(scope, frappe);
     let watches = files(scope, frappe)?;
     release::declare(scope, frappe);
+    let groups = programs::declared(&scope.view, frappe, watches);
+    update::declare(scope, frappe, &groups)?;
     for site in &scope.inventory().sites {
         site::declare(scope, frappe, site)?;
     }
-    programs::declare(scope, frappe, watches)
+    for group in &groups {
+        app::supervise(scope, group)?;
+    }
+    Ok(())
 }
 
 fn folders(scope: &mut Scope, frappe: &Frappe) {

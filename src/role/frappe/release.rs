@@ -90,7 +90,7 @@ pub(super) const QUIETLY: &str = "quietly() {\n\
      \x20   return 1\n\
      }\n";
 
-/// Declares the release and that it is the current one.
+/// Declares how the release is built.
 pub(super) fn declare(scope: &mut Scope, frappe: &Frappe) {
     let path = &frappe.path;
     let id = id(frappe);
@@ -130,15 +130,6 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe) {
     add("python", "python packages", &python_packages(frappe), 1800);
     add("node", "node packages", &node_packages(frappe), 1800);
     add("assets", "assets", &assets(frappe, &id), 1800);
-    scope.link(&format!("{path}/current"), &format!("releases/{id}"));
-    for (link, target) in [
-        ("apps", "current/apps"),
-        ("env", "current/env"),
-        ("sites/apps.txt", "../current/sites/apps.txt"),
-        ("sites/assets", "../current/sites/assets"),
-    ] {
-        scope.link(&format!("{path}/{link}"), target);
-    }
 }
 
 /// The link goes to node itself: the wheel's own command is a Python process that would stay in front of it.

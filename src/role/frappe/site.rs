@@ -124,7 +124,12 @@ fn create(scope: &Scope, frappe: &Frappe, site: &Site, input: Text) -> Command {
     }
 }
 
-/// Once for each release. Nobody works on the site meanwhile: what runs still has the code of the release before.
+/// Where it stands which release a site was migrated to.
+pub(super) fn stamp(site: &Site) -> String {
+    format!("/var/lib/hactl/stamps/migrated-{}", site.name)
+}
+
+/// The first time, which fills in what Frappe notes about its apps; from then on [`super::update`] migrates.
 fn migrate(scope: &Scope, frappe: &Frappe, site: &Site) -> Command {
     let release = release::id(frappe);
     let apps: Vec<_> = std::iter::once("frappe")
@@ -138,7 +143,7 @@ fn migrate(scope: &Scope, frappe: &Frappe, site: &Site) -> Command {
     );
     let guards = vec![
         Guard::Stamp {
-            path: format!("/var/lib/hactl/stamps/migrated-{}", site.name),
+            path: stamp(site),
             value: release.clone(),
         },
         asked(scope, site, "listed", query, apps.len().to_string()),
