@@ -10,7 +10,7 @@ use super::run::{Run, looked};
 use super::saved::Saved;
 use super::steps::StepArg;
 use crate::engine::hooks::HookPlan;
-use crate::engine::{Approved, Summary, Survey};
+use crate::engine::{Approved, ExtraQuestions, Summary, Survey};
 use crate::error::{Error, Kind, Result};
 use crate::inventory::Inventory;
 use crate::inventory::secrets::{self, Secrets};
@@ -46,9 +46,25 @@ pub struct Args {
     diff: DiffMode,
 }
 
+/// A run that shows its plan, asks, and carries it out.
+pub struct Order<'a> {
+    /// The verb, as it is recorded.
+    pub verb: &'static str,
+    /// Do not ask.
+    pub yes: bool,
+    /// How much of the diffs is shown.
+    pub diff: DiffMode,
+    /// The inventory as an argument of a suggested command.
+    pub inventory: String,
+    /// Takes out of the survey's plan what this run is not about.
+    pub narrow: &'a (dyn Fn(&mut Survey) -> Result<()> + Sync),
+    /// Secrets whose older values nobody has any more when it ends well.
+    pub rotated: Option<Secrets>,
+}
+
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let saved = args.plan.as_deref().map(Saved::read).transpose()?;
-    somebody_agrees(args, context)?;
+    somebody_agrees("apply", args.yes || args.plan.is_some(), context)?;
     if let Some(saved) = &saved {
         // Before secrets are generated, which changes what the plan was made from.
         saved.check(&context.inventory(&args.inventory)?)?;
@@ -58,44 +74,67 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         None => args.limit.clone(),
     };
     let prepared = Prepared::new(context, &args.inventory, &limit, Missing::Generate)?;
-    let hosts = prepared.hosts.clone();
-    let inventory = std::sync::Arc::clone(&prepared.inventory);
     // A run over a part leaves hosts or programs with older values.
-    let everything = hosts.len() == inventory.hosts.len()
+    let everything = prepared.hosts.len() == prepared.inventory.hosts.len()
         && args.steps.wanted().is_empty()
         && saved.as_ref().is_none_or(|saved| saved.is_whole());
-    let rotated = (everything && prepared.secrets.is_rotated()).then(|| prepared.secrets.clone());
-    context.block_on(async {
-        let run = Run::start(context, prepared, "apply", true)?;
-        let mut planned = None;
-        match carry_out(args, context, &run, &hosts, saved.as_ref(), &mut planned).await {
-            Ok(summary) => {
-                // Where nothing was to be done nothing has happened.
-                if summary.exit_code != 0 || planned.as_ref().is_some_and(|plan| plan.changes > 0) {
-                    hooks::after(context, &run, planned.as_ref(), &summary).await;
-                }
-                let summary = run.end(summary).await?;
-                if let (0, Some(secrets)) = (summary.exit_code, &rotated) {
-                    forget_previous(&inventory, secrets, context);
-                }
-                if let Some(next) = summary::next("apply", summary.exit_code, &args.inventory.in_command()) {
-                    context.hint(&next);
-                }
-                Ok(Ended { summary, told: true })
+    let narrow = |survey: &mut Survey| match &saved {
+        Some(saved) => saved.hold(survey),
+        None => args.steps.narrow(survey),
+    };
+    let order = Order {
+        verb: "apply",
+        yes: args.yes || saved.is_some(),
+        diff: args.diff,
+        inventory: args.inventory.in_command(),
+        narrow: &narrow,
+        rotated: (everything && prepared.secrets.is_rotated()).then(|| prepared.secrets.clone()),
+    };
+    context.block_on(carried_out(&order, context, prepared, None))
+}
+
+/// Surveys, shows the plan, asks and executes, with hooks around it. `questions` are asked of every host besides.
+///
+/// # Errors
+/// When nothing was changed and that is a failure: declined, refused by a hook, a plan that cannot be made.
+pub async fn carried_out(
+    order: &Order<'_>,
+    context: &Context,
+    prepared: Prepared,
+    questions: Option<ExtraQuestions>,
+) -> Result<Ended> {
+    let hosts = prepared.hosts.clone();
+    let inventory = std::sync::Arc::clone(&prepared.inventory);
+    let mut run = Run::start(context, prepared, order.verb, true)?;
+    run.engine.extra_questions = questions;
+    let mut planned = None;
+    match carry_out(order, context, &run, &hosts, &mut planned).await {
+        Ok(summary) => {
+            // Where nothing was to be done nothing has happened.
+            if summary.exit_code != 0 || planned.as_ref().is_some_and(|plan| plan.changes > 0) {
+                hooks::after(context, &run, planned.as_ref(), &summary).await;
             }
-            Err(error) => {
-                // Whoever declined knows it.
-                if error.kind != Kind::Interrupted {
-                    let summary = Summary {
-                        exit_code: error.kind.exit_code(),
-                        ..Summary::default()
-                    };
-                    hooks::after(context, &run, planned.as_ref(), &summary).await;
-                }
-                Err(run.fail(error).await)
+            let summary = run.end(summary).await?;
+            if let (0, Some(secrets)) = (summary.exit_code, &order.rotated) {
+                forget_previous(&inventory, secrets, context);
             }
+            if let Some(next) = summary::next("apply", summary.exit_code, &order.inventory) {
+                context.hint(&next);
+            }
+            Ok(Ended { summary, told: true })
         }
-    })
+        Err(error) => {
+            // Whoever declined knows it.
+            if error.kind != Kind::Interrupted {
+                let summary = Summary {
+                    exit_code: error.kind.exit_code(),
+                    ..Summary::default()
+                };
+                hooks::after(context, &run, planned.as_ref(), &summary).await;
+            }
+            Err(run.fail(error).await)
+        }
+    }
 }
 
 /// Every host has the new values: the ones before are not needed any more.
@@ -109,8 +148,11 @@ fn forget_previous(inventory: &Inventory, applied: &Secrets, context: &Context) 
 }
 
 /// A run that would need an answer which nobody can give ends before anything is contacted.
-fn somebody_agrees(args: &Args, context: &Context) -> Result<()> {
-    if args.yes || args.plan.is_some() {
+///
+/// # Errors
+/// When nobody can be asked.
+pub fn somebody_agrees(verb: &str, yes: bool, context: &Context) -> Result<()> {
+    if yes {
         return Ok(());
     }
     let why = if context.console.format == Format::Json {
@@ -120,27 +162,30 @@ fn somebody_agrees(args: &Args, context: &Context) -> Result<()> {
     } else {
         return Ok(());
     };
+    let hint = match verb {
+        "apply" => "hactl apply --yes, or hactl plan --out FILE and then hactl apply --plan FILE".to_owned(),
+        verb => format!("hactl {verb} --yes"),
+    };
     Err(Error::usage(format!(
-        "apply asks before it changes anything, and with {why} it cannot"
+        "{verb} asks before it changes anything, and with {why} it cannot"
     ))
-    .hint("hactl apply --yes, or hactl plan --out FILE and then hactl apply --plan FILE"))
+    .hint(hint))
 }
 
 async fn carry_out(
-    args: &Args,
+    order: &Order<'_>,
     context: &Context,
     run: &Run,
     hosts: &[String],
-    saved: Option<&Saved>,
     planned: &mut Option<HookPlan>,
 ) -> Result<Summary> {
     let mut survey = run.survey(hosts).await?;
-    match saved {
-        Some(saved) => saved.hold(&mut survey)?,
-        None => args.steps.narrow(&mut survey)?,
+    if let Err(error) = (order.narrow)(&mut survey) {
+        survey.close().await;
+        return Err(error);
     }
     *planned = Some(HookPlan::from(&survey.plan));
-    let text = plan_text::plan(&survey.plan, args.diff, context.console.paint());
+    let text = plan_text::plan(&survey.plan, order.diff, context.console.paint());
     context.console.result(&text);
     if !survey.failures.is_empty() {
         let summary = looked(&survey, false);
@@ -152,7 +197,7 @@ async fn carry_out(
         survey.close().await;
         return Ok(summary);
     }
-    if !args.yes && saved.is_none() && !survey.plan.is_empty() && !ask(question(&survey.plan)).await? {
+    if !order.yes && !survey.plan.is_empty() && !ask(question(&survey.plan)).await? {
         survey.close().await;
         return Err(Error::new(Kind::Interrupted, "not confirmed; nothing was changed"));
     }

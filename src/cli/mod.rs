@@ -1,5 +1,6 @@
 //! One file per verb: its arguments (their comments are the help) and a thin function.
 
+mod app;
 mod apply;
 mod args;
 mod check;
@@ -59,6 +60,7 @@ enum Verb {
     Check(check::Args),
     Plan(plan::Args),
     Apply(apply::Args),
+    App(app::Args),
     Render(render::Args),
     Status(status::Args),
     History(history::Args),
@@ -90,6 +92,7 @@ fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
         Verb::Check(args) => check::run(&args, context),
         Verb::Plan(args) => plan::run(&args, context),
         Verb::Apply(args) => apply::run(&args, context),
+        Verb::App(args) => app::run(&args, context),
         Verb::Render(args) => render::run(&args, context),
         Verb::Status(args) => status::run(&args, context),
         Verb::History(args) => history::run(&args, context),

@@ -4,6 +4,7 @@
 
 mod build;
 pub mod diagnostics;
+pub mod edit;
 mod fingerprint;
 mod mask;
 pub mod model;

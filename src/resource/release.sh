@@ -96,7 +96,17 @@ web_start() {
     supervisorctl reread >/dev/null 2>&1
     each_group group_update
     [ -z "$WEB" ] || all start $WEB
-    patiently 'waiting for it to answer' healthy "$HEALTH" "$PATIENCE"
+    patiently 'waiting for it to answer' answers
+}
+# shellcheck disable=SC2086
+answers() {
+    _last=$(($(date +%s) + PATIENCE)) _ends=0
+    until healthy "$HEALTH" 4; do
+        [ "$(date +%s)" -lt "$_last" ] || return 1
+        # What ends as soon as it starts does not get better by waiting, and the site is closed.
+        [ -z "$WEB" ] || ! supervisorctl status $WEB | grep -Eq ' (BACKOFF|EXITED|FATAL) ' || _ends=$((_ends + 1))
+        [ "$_ends" -lt 3 ] || return 1
+    done
 }
 group_update() { supervisorctl update "$1" >/dev/null 2>&1; }
 group_stamp() {

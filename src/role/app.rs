@@ -187,6 +187,22 @@ pub fn checkout(url: &str, git_ref: &str, dest: &str) -> String {
     )
 }
 
+/// Shell that makes a marker, with what a step left for it in `MARKER~` if it did.
+pub fn marked(marker: &str) -> String {
+    let marker = sh(marker);
+    format!("[ -e {marker}~ ] || : >{marker}~\nmv -fT -- {marker}~ {marker}")
+}
+
+/// Shell, in a fresh checkout, that keeps `NAME REF COMMIT` in `file`: what `app list` shows.
+pub fn note_commit(name: &str, git_ref: &str, file: &str) -> String {
+    format!(
+        "printf '%s %s %s\\n' {} {} \"$(git rev-parse HEAD)\" >{}",
+        sh(name),
+        sh(git_ref),
+        sh(file)
+    )
+}
+
 /// Whether this host migrates, and makes sites, for all: the first that runs the app.
 pub fn leads(view: &HostView) -> bool {
     let first = view.topology.hosts().find(HostView::runs_app);

@@ -112,7 +112,10 @@ fn build(scope: &mut Scope, wsgi: &Wsgi) {
     let command = |name: String, marker: &str, run: String, deadline: u64| Command {
         name,
         guards: vec![Guard::Exists(format!("{root}/.hactl/{marker}"))],
-        run: format!("umask 022\n{run}\nsync\n: >{}", sh(&format!("{root}/.hactl/{marker}"))),
+        run: format!(
+            "umask 022\n{run}\nsync\n{}",
+            app::marked(&format!("{root}/.hactl/{marker}"))
+        ),
         user: Some(process.user.clone()),
         dir: Some(format!("{path}/releases")),
         env: app::environment(process),
@@ -120,7 +123,11 @@ fn build(scope: &mut Scope, wsgi: &Wsgi) {
         deadline: Duration::from_secs(deadline),
         creates: Vec::new(),
     };
-    let fetch = format!("{}mkdir .hactl", app::checkout(&wsgi.url, &wsgi.git_ref, &root));
+    let fetch = format!(
+        "{}mkdir .hactl\n{}",
+        app::checkout(&wsgi.url, &wsgi.git_ref, &root),
+        app::note_commit(&wsgi.name, &wsgi.git_ref, &format!("{root}/.hactl/code~")),
+    );
     scope.add(command(
         format!("code of release {id} ({})", wsgi.git_ref),
         "code",

@@ -294,9 +294,20 @@ impl Stack {
         &self,
         variables: &[(&str, &str)],
         more: &[&str],
+        moment: impl FnMut(&str) -> bool,
+    ) -> Option<Running> {
+        let words = [&["apply", "--yes", "--format", "json"], more].concat();
+        self.hactl_until(variables, &words, moment)
+    }
+
+    /// The same for any verb that prints lines.
+    pub fn hactl_until(
+        &self,
+        variables: &[(&str, &str)],
+        words: &[&str],
         mut moment: impl FnMut(&str) -> bool,
     ) -> Option<Running> {
-        let mut command = self.command(&[&["apply", "--yes", "--format", "json"], more].concat());
+        let mut command = self.command(words);
         command
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())

@@ -69,7 +69,7 @@ fn environment(frappe: &Frappe) -> Vec<(String, String)> {
 fn step(frappe: &Frappe, name: String, dir: String, marker: String, run: &str, deadline: u64) -> Command {
     Command {
         name,
-        run: format!("umask 022\n{run}\nsync\n: >{}", sh(&marker)),
+        run: format!("umask 022\n{run}\nsync\n{}", app::marked(&marker)),
         guards: vec![Guard::Exists(marker)],
         user: Some(frappe.process.user.clone()),
         dir: Some(dir),
@@ -109,7 +109,9 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe) {
         let fetch = format!(
             "mkdir -p -- {root}/apps {root}/.hactl\n\
              {checkout}\
-             [ -f {name}/hooks.py ] || {{ echo {none}; exit 1; }}",
+             [ -f {name}/hooks.py ] || {{ echo {none}; exit 1; }}\n\
+             {note}",
+            note = app::note_commit(&app.name, &app.git_ref, &format!("{root}/.hactl/code-{}~", app.name)),
             root = sh(&root),
             checkout = app::checkout(&app.url, &app.git_ref, &format!("{root}/apps/{}", app.name)),
             name = sh(&app.name),

@@ -1,0 +1,196 @@
+//! `hactl app update`: an apply of what belongs to the application, with new refs in the inventory if asked for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::apply::{Order, carried_out, somebody_agrees};
+use super::super::context::{Context, Ended, Missing, Prepared};
+use super::UpdateArgs;
+use super::rewrite::{Rewrite, wanted};
+use crate::engine::{ExtraQuestions, Survey};
+use crate::error::{Error, Kind, Result};
+use crate::inventory::{App, Host, Inventory, edit};
+use crate::quote::{sh, sh_words, terminal};
+use crate::report::Format;
+use crate::resource::{Ask, Spec};
+use crate::role::app;
+
+/// Exit status of `git ls-remote --exit-code` when it reached the repository and found nothing.
+const NO_SUCH_REF: i32 = 2;
+
+pub fn run(args: &UpdateArgs, context: &Context) -> Result<Ended> {
+    somebody_agrees("app update", args.yes, context)?;
+    let loaded = context.inventory(&args.inventory)?;
+    let wanted = wanted(&loaded, &args.set)?;
+    args.limit.hosts(&loaded.inventory)?;
+    let rewrite = match wanted.is_empty() {
+        true => None,
+        false => Rewrite::refs(&loaded, &wanted)?,
+    };
+    let result = update(args, context);
+    // Nothing was changed on any host, so the inventory must not say otherwise.
+    if let (Some(rewrite), true) = (&rewrite, nothing_happened(&result)) {
+        match rewrite.put_back() {
+            Ok(()) => context.console.say("the inventory is as it was before\n"),
+            Err(error) => context.warn(&format!("warning: the inventory keeps the new refs: {}", error.message)),
+        }
+    }
+    result
+}
+
+/// Whether no host was changed: the run ended before, or every host was still untouched when it did.
+fn nothing_happened(result: &Result<Ended>) -> bool {
+    match result {
+        Err(_) => true,
+        Ok(ended) => {
+            let summary = &ended.summary;
+            summary.exit_code != 0 && summary.changed == 0 && summary.failed == 0
+        }
+    }
+}
+
+fn update(args: &UpdateArgs, context: &Context) -> Result<Ended> {
+    let prepared = Prepared::new(context, &args.inventory, &args.limit, Missing::Generate)?;
+    let inventory = Arc::clone(&prepared.inventory);
+    let command = format!("hactl apply {}", args.inventory.in_command()).trim_end().to_owned();
+    let plan = format!("hactl plan {}", args.inventory.in_command()).trim_end().to_owned();
+    let narrow = |survey: &mut Survey| {
+        installed(survey, &inventory, &command)?;
+        known_refs(survey, &inventory)?;
+        let left = only_the_app(survey, &inventory);
+        report(context, survey, &inventory, &left, &plan);
+        Ok(())
+    };
+    let order = Order {
+        verb: "app update",
+        yes: args.yes,
+        diff: args.diff,
+        inventory: args.inventory.in_command(),
+        narrow: &narrow,
+        rotated: None,
+    };
+    let questions = questions(&inventory);
+    context.block_on(carried_out(&order, context, prepared, Some(questions)))
+}
+
+/// The role that declares the application.
+fn role(inventory: &Inventory) -> &'static str {
+    match inventory.app {
+        App::Frappe(_) => "frappe",
+        App::Wsgi(_) => "wsgi",
+    }
+}
+
+/// Whether each ref is there, asked of the repository by the host that would fetch it. A commit cannot be asked for.
+fn questions(inventory: &Arc<Inventory>) -> ExtraQuestions {
+    let inventory = Arc::clone(inventory);
+    Box::new(move |_: &Host| {
+        let mut ask = Ask::default();
+        let process = inventory.app.process();
+        let environment = app::environment(process);
+        let environment = sh_words(environment.iter().map(|(key, value)| format!("{key}={value}")));
+        for (name, url, git_ref) in sources(&inventory) {
+            if git_ref.len() >= 7 && git_ref.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                continue;
+            }
+            let names = ["", "refs/heads/", "refs/tags/"].map(|folder| format!("{folder}{git_ref}"));
+            ask.test(
+                &format!("ref of {name}"),
+                &format!(
+                    "cd / && timeout 20 runuser -u {} -- env {environment} git ls-remote --exit-code {} {} >/dev/null 2>&1",
+                    sh(&process.user),
+                    sh(url),
+                    sh_words(names.iter().map(String::as_str))
+                ),
+            );
+        }
+        ask
+    })
+}
+
+/// Name, URL and ref of each app.
+fn sources(inventory: &Inventory) -> Vec<(&str, &str, &str)> {
+    match &inventory.app {
+        App::Frappe(frappe) => frappe
+            .apps
+            .iter()
+            .map(|app| (app.name.as_str(), app.url.as_str(), app.git_ref.as_str()))
+            .collect(),
+        App::Wsgi(wsgi) => vec![(wsgi.name.as_str(), wsgi.url.as_str(), wsgi.git_ref.as_str())],
+    }
+}
+
+fn known_refs(survey: &Survey, inventory: &Inventory) -> Result<()> {
+    for host in &survey.hosts {
+        for (name, url, git_ref) in sources(inventory) {
+            let answer = host.seen.tests.get(&format!("ref of {name}"));
+            if answer.is_some_and(|answer| answer.code == NO_SUCH_REF) {
+                return Err(Error::usage(format!(
+                    "{url} has no tag or branch `{git_ref}` for {name} (asked from {}); nothing was changed",
+                    host.name
+                ))
+                .hint("push it, or name another: hactl app update --set NAME=REF"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses hosts on which the application was never installed: an update is no installation.
+fn installed(survey: &Survey, inventory: &Inventory, command: &str) -> Result<()> {
+    let folder = match &inventory.app {
+        App::Frappe(frappe) => &frappe.path,
+        App::Wsgi(wsgi) => &wsgi.path,
+    };
+    let has = |host: &&crate::engine::Surveyed| {
+        let wants = host.desired.resources.iter().any(|resource| matches!(resource.spec, Spec::Release(_)));
+        wants && !host.seen.paths.contains_key(&format!("{folder}/current"))
+    };
+    match survey.hosts.iter().find(has) {
+        None => Ok(()),
+        Some(host) => Err(Error::new(
+            Kind::Refused,
+            format!("{} has no release of {} yet, so there is nothing to update", host.name, inventory.app.name()),
+        )
+        .hint(format!("install it first: {command}"))),
+    }
+}
+
+/// Keeps the steps of the application and the packages it needs; gives the names of the roles whose changes were left out,
+/// with their number.
+fn only_the_app(survey: &mut Survey, inventory: &Inventory) -> BTreeMap<String, usize> {
+    let role = role(inventory);
+    let mut left = BTreeMap::new();
+    for host in &mut survey.plan.hosts {
+        let before = host.changes();
+        host.steps.retain(|step| {
+            let kept = step.resources.iter().any(|resource| resource.role == role);
+            if !kept {
+                *left.entry(step.role.clone()).or_default() += step.changes.len();
+            }
+            kept
+        });
+        let out = before - host.changes();
+        host.resources = host.resources.saturating_sub(out);
+    }
+    left
+}
+
+fn report(context: &Context, survey: &Survey, inventory: &Inventory, left: &BTreeMap<String, usize>, plan: &str) {
+    if !left.is_empty() && context.console.format == Format::Text {
+        let count: usize = left.values().sum();
+        let roles: Vec<_> = left.keys().map(|role| terminal(role)).collect();
+        let (changes, are) = if count == 1 { ("change", "is") } else { ("changes", "are") };
+        context.warn(&format!(
+            "{count} {changes} elsewhere ({}) {are} left alone; {plan} shows them",
+            roles.join(", ")
+        ));
+    }
+    if survey.plan.is_empty() && survey.failures.is_empty() {
+        let refs: Vec<_> = edit::refs(&inventory.app)
+            .into_iter()
+            .map(|(name, git_ref)| format!("{name} {git_ref}"))
+            .collect();
+        context.console.say(&format!("already running: {}\n", terminal(&refs.join(", "))));
+    }
+}
