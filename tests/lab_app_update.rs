@@ -73,6 +73,16 @@ fn messages(events: &[Value]) -> String {
     failed.collect::<Vec<_>>().join("\n")
 }
 
+/// What the step that changes what serves said, and when.
+fn timeline(events: &[Value]) {
+    for event in events {
+        let of = event["step"].as_str().is_some_and(|step| step.starts_with("release "));
+        if of && (event["line"].is_string() || event["event"] != "step_output") {
+            println!("{} {} {}", event["time"].as_str().unwrap_or_default(), event["event"], event["line"]);
+        }
+    }
+}
+
 fn said(events: &[Value], what: &str) -> Option<String> {
     let lines = events.iter().filter_map(|event| event["line"].as_str());
     lines.filter(|line| line.contains(what)).map(str::to_owned).next_back()
@@ -93,6 +103,7 @@ fn an_app_is_updated_or_stays_what_it_was() {
     stack.on_host("echo '# by hand' >>/etc/redis/redis-cache.conf");
     let tag = guestbook(&stack, 2, 1.0, Flaw::None);
     let done = update(&stack, &tag).exits(0);
+    timeline(&done.events());
     println!("{}; {:?}", said(&done.events(), "closed for").expect("a time"), visitors.seen());
     assert_eq!(inventory(), before.replace("ref: v1", "ref: v2"));
     assert_eq!(guestbook_release(&state(&stack, GUESTBOOK)), Ok(2));
@@ -149,6 +160,7 @@ fn frappe_is_updated_or_stays_what_it_was() {
     });
     let tag = minifrappe(&stack, 2, Flaw::None);
     let done = update(&stack, &format!("frappe={tag}")).exits(0);
+    timeline(&done.events());
     println!("{}; {:?}", said(&done.events(), "closed for").expect("a time"), visitors.seen());
     assert_eq!(minifrappe_release(&state(&stack, MINIFRAPPE)), Ok(2));
     let log = stack.on_host("cat /var/log/supervisor/frappe-workers/*long*.out.log");
@@ -167,7 +179,7 @@ fn frappe_is_updated_or_stays_what_it_was() {
         assert!(text.contains("serves again with its database as it was before"), "{text}");
         assert_eq!(minifrappe_release(&state(&stack, MINIFRAPPE)), Ok(2));
         let config = stack.on_host("cat /srv/frappe/bench/sites/erp.example.com/site_config.json");
-        assert!(!config.contains("maintenance_mode") && !config.contains("hactl_before"), "{config}");
+        assert!(!config.contains("\"maintenance_mode\": 1") && !config.contains("hactl_before"), "{config}");
         stack.edit_inventory(&format!("ref: {tag}"), "ref: v2");
         assert_eq!(stack.apply(&[]).exits(0).summary()["changed"], 0, "all is as it was");
     }

@@ -68,7 +68,8 @@ jobs_start() {
 # shellcheck disable=SC2086
 everything_ends() {
     [ -n "$WEB$JOBS" ] || return 0
-    patiently 'waiting for requests and jobs to end' all stop $WEB $JOBS
+    patiently 'waiting for what runs to end' all stop $WEB $RUNNING_JOBS
+    RUNNING_JOBS=$JOBS
     _up=$(supervisorctl status $WEB $JOBS 2>/dev/null | grep -E ' (RUNNING|STARTING|STOPPING|BACKOFF) ')
     [ -z "$_up" ] || { printf 'these do not end:\n%s\n' "$_up" && return 1; }
     # One that supervisord does not know of.
@@ -93,18 +94,20 @@ drained() {
 
 # shellcheck disable=SC2086
 web_start() {
-    supervisorctl reread >/dev/null 2>&1
-    each_group group_update
+    case $(supervisorctl reread 2>&1) in 'No config updates'*) ;; *) each_group group_update ;; esac
     [ -z "$WEB" ] || all start $WEB
     patiently 'waiting for it to answer' answers
 }
+# What ends whenever it starts does not get better by waiting, and the site is closed meanwhile.
 # shellcheck disable=SC2086
 answers() {
-    _last=$(($(date +%s) + PATIENCE)) _ends=0
-    until healthy "$HEALTH" 4; do
+    _last=$(($(date +%s) + PATIENCE)) _ends=0 _pids=
+    until healthy "$HEALTH" 3; do
         [ "$(date +%s)" -lt "$_last" ] || return 1
-        # What ends as soon as it starts does not get better by waiting, and the site is closed.
-        [ -z "$WEB" ] || ! supervisorctl status $WEB | grep -Eq ' (BACKOFF|EXITED|FATAL) ' || _ends=$((_ends + 1))
+        [ -n "$WEB" ] || continue
+        _now=$(supervisorctl status $WEB | sed -n 's/.* pid \([0-9]*\),.*/\1/p' | tr '\n' ' ')
+        if [ -z "$_now" ] || { [ -n "$_pids" ] && [ "$_now" != "$_pids" ]; }; then _ends=$((_ends + 1)); fi
+        _pids=$_now
         [ "$_ends" -lt 3 ] || return 1
     done
 }
@@ -193,7 +196,7 @@ migrate() {
 
 explain_health() {
     [ ! -s "$R/health" ] || cat "$R/health"
-    for _key in $WEB; do supervisorctl tail -1000 "$_key" stderr 2>/dev/null; done
+    for _key in $WEB; do supervisorctl tail -3000 "$_key" stderr 2>/dev/null | grep -v '\[INFO\]' | tail -n 12; done
 }
 
 stuck() {
@@ -227,7 +230,7 @@ back() {
 
 update() {
     FROM=$(readlink -- "$P/current") && FROM=${FROM##*/} || FROM=none
-    PHASE=open BEFORE=$TO PENDING='' FAILED=''
+    PHASE=open BEFORE=$TO PENDING='' FAILED='' RUNNING_JOBS=$JOBS
     mkdir -p -m 750 /var/log/hactl && printf '%s: %s to %s (%s)\n' "$(date)" "$FROM" "$TO" "$REFS" >"$LOG" || fail "cannot write $LOG"
     if [ -e "$GATE" ]; then
         read -r PHASE _from _to _ <"$GATE" || :
@@ -245,6 +248,7 @@ update() {
         [ -z "$PENDING" ] || room
         # The site serves on while jobs end.
         jobs_end
+        RUNNING_JOBS=
         _closed=$(date +%s%3N)
         if ! phase closed; then
             jobs_start
@@ -256,6 +260,7 @@ update() {
             jobs_start
             fail "the site did not close: nginx answers $_seen instead of 503, so its configuration is not hactl's. Nothing was changed, the old release serves on; hactl apply brings nginx up to date"
         fi
+        echo 'the site is closed'
         drained
     fi
     if [ "$FROM" != none ]; then
@@ -288,6 +293,7 @@ update() {
         return
     fi
     before_opening || back 'Maintenance mode could not be switched off'
+    echo 'starting it'
     if ! web_start; then
         explain_health
         back "Release $TO is not in service: it did not become healthy"

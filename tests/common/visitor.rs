@@ -79,7 +79,13 @@ impl Visitors {
                 std::thread::spawn(move || {
                     while !stop.load(Ordering::Relaxed) {
                         match number {
-                            0 => read(&address, look, &seen),
+                            0 => {
+                                let closed = seen.lock().unwrap().closed;
+                                read(&address, look, &seen);
+                                // Whoever was sent away need not come back at once: the machine has other work.
+                                let again = closed == seen.lock().unwrap().closed;
+                                std::thread::sleep(Duration::from_millis(if again { 20 } else { 100 }));
+                            }
                             _ => {
                                 write(&address, look, &seen);
                                 std::thread::sleep(Duration::from_millis(150));
