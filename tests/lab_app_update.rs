@@ -34,7 +34,10 @@ fn served(subnet: u8, serves: Serves) -> Stack {
         ..Options::warm(subnet)
     });
     if serves == Serves::Guestbook {
-        stack.edit_inventory("  health: /health\n", "  health: /health\n  static_dir: guestbook/static\n");
+        stack.edit_inventory(
+            "  health: /health\n",
+            "  health: /health\n  static_dir: guestbook/static\n",
+        );
     }
     let _ = stack.apply(&[]).exits(0);
     stack
@@ -55,7 +58,10 @@ fn state(stack: &Stack, look: Look) -> Value {
 fn counts(stack: &Stack, look: Look) -> (u64, u64) {
     let state = state(stack, look);
     let state = state.get("message").unwrap_or(&state);
-    (state["db_writes"].as_u64().unwrap(), state["jobs_done"].as_u64().unwrap())
+    (
+        state["db_writes"].as_u64().unwrap(),
+        state["jobs_done"].as_u64().unwrap(),
+    )
 }
 
 /// Nothing that was taken is lost, and its job is done.
@@ -78,7 +84,12 @@ fn timeline(events: &[Value]) {
     for event in events {
         let of = event["step"].as_str().is_some_and(|step| step.starts_with("release "));
         if of && (event["line"].is_string() || event["event"] != "step_output") {
-            println!("{} {} {}", event["time"].as_str().unwrap_or_default(), event["event"], event["line"]);
+            println!(
+                "{} {} {}",
+                event["time"].as_str().unwrap_or_default(),
+                event["event"],
+                event["line"]
+            );
         }
     }
 }
@@ -104,7 +115,11 @@ fn an_app_is_updated_or_stays_what_it_was() {
     let tag = guestbook(&stack, 2, 1.0, Flaw::None);
     let done = update(&stack, &tag).exits(0);
     timeline(&done.events());
-    println!("{}; {:?}", said(&done.events(), "closed for").expect("a time"), visitors.seen());
+    println!(
+        "{}; {:?}",
+        said(&done.events(), "closed for").expect("a time"),
+        visitors.seen()
+    );
     assert_eq!(inventory(), before.replace("ref: v1", "ref: v2"));
     assert_eq!(guestbook_release(&state(&stack, GUESTBOOK)), Ok(2));
     let drift = stack.hactl(&["plan", "--exit-code", "--format", "json"]).exits(3);
@@ -122,14 +137,44 @@ fn an_app_is_updated_or_stays_what_it_was() {
         let text = messages(&failed.events());
         println!("{text}\n");
         assert!(text.contains(why), "{text}");
-        assert!(text.contains("serves again with its database as it was before"), "{text}");
+        assert!(
+            text.contains("serves again with its database as it was before"),
+            "{text}"
+        );
         assert!(text.contains("/var/log/hactl/update-guestbook.log"), "{text}");
         assert_eq!(guestbook_release(&state(&stack, GUESTBOOK)), Ok(2));
         assert!(counts(&stack, GUESTBOOK).0 >= writes, "what was written is there");
-        assert_eq!(stack.on_host("ls /srv/guestbook/maintenance 2>&1 || :").contains("No such"), true);
+        assert_eq!(
+            stack
+                .on_host("ls /srv/guestbook/maintenance 2>&1 || :")
+                .contains("No such"),
+            true
+        );
         stack.edit_inventory(&format!("ref: {tag}"), "ref: v2");
         assert_eq!(stack.apply(&[]).exits(0).summary()["changed"], 0, "all is as it was");
     }
+
+    // What a visitor meets meanwhile, and what `status` and `plan` say of it.
+    stack.on_host("echo 'closed a b' >/srv/guestbook/maintenance");
+    let page = stack.fetch("/", &["-D", "-"]);
+    assert_eq!(page.0, 503);
+    let head = page.1.to_lowercase();
+    assert!(
+        head.contains("retry-after: 30") && head.contains("text/html") && head.contains("being updated"),
+        "{head}"
+    );
+    assert_eq!(stack.fetch("/static/version.txt", &[]).0, 503);
+    let status = stack.hactl(&["status"]).exits(4).stdout;
+    assert!(
+        status.contains("closed: an update runs or was cut off (closed a b)"),
+        "{status}"
+    );
+    let plan = stack.hactl(&["plan"]).exits(0).stdout;
+    assert!(
+        plan.contains("the site is closed: an update was cut off (closed)"),
+        "{plan}"
+    );
+    stack.on_host("rm /srv/guestbook/maintenance");
 
     // Dumps hold everything, and go with their release.
     let dumps = stack.on_host("stat -c '%a %U' /srv/guestbook/dumps /srv/guestbook/dumps/*/* | sort -u");
@@ -137,7 +182,10 @@ fn an_app_is_updated_or_stays_what_it_was() {
     let list = stack.hactl(&["app", "list"]).exits(0).stdout;
     println!("{list}");
     let serves: Vec<_> = list.lines().filter(|line| line.contains(" serves ")).collect();
-    assert!(matches!(serves[..], [line] if line.contains("guestbook v2 (")), "{list}");
+    assert!(
+        matches!(serves[..], [line] if line.contains("guestbook v2 (")),
+        "{list}"
+    );
 
     // Back to an older release: it needs no build, and its migrations were done.
     let seen = visitors.leave();
@@ -151,38 +199,48 @@ fn an_app_is_updated_or_stays_what_it_was() {
 fn frappe_is_updated_or_stays_what_it_was() {
     let stack = served(20, Serves::MiniFrappe);
     let visitors = Visitors::come(&stack.address, MINIFRAPPE);
-    let long = stack.fetch("/api/method/frappe.notes.add", &["-d", "text=long&seconds=8"]);
-    assert_eq!(long.0, 200, "{}", long.1);
-    stack.wait_until("the long job runs", || {
-        let log = stack.on_host("cat /var/log/supervisor/frappe-workers/*long*.out.log; redis-cli --version >/dev/null || :");
-        let _ = log;
-        true
-    });
     let tag = minifrappe(&stack, 2, Flaw::None);
-    let done = update(&stack, &format!("frappe={tag}")).exits(0);
+    let set = format!("frappe={tag}");
+    let running = stack.hactl_until(&[], &[&UPDATE[..], &["--set", &set]].concat(), |line| {
+        line.contains("\"step_started\"") && line.contains("run assets of release")
+    });
+    // Long enough to be under way when the workers are told to end.
+    let long = stack.fetch("/api/method/frappe.notes.add", &["-d", "text=long&seconds=12"]);
+    assert_eq!(long.0, 200, "{}", long.1);
+    let done = running.expect("it builds assets").ends_within(END).exits(0);
+    let waited = said(&done.events(), "waiting for running jobs to end");
+    println!("{}", waited.expect("it waited for the long job"));
     timeline(&done.events());
-    println!("{}; {:?}", said(&done.events(), "closed for").expect("a time"), visitors.seen());
+    println!(
+        "{}; {:?}",
+        said(&done.events(), "closed for").expect("a time"),
+        visitors.seen()
+    );
     assert_eq!(minifrappe_release(&state(&stack, MINIFRAPPE)), Ok(2));
     let log = stack.on_host("cat /var/log/supervisor/frappe-workers/*long*.out.log");
-    assert_eq!(log.matches("frappe.notes.stamp").count(), log.matches(" OK").count(), "{log}");
+    assert!(
+        log.matches(" OK").count() > 0 && !log.contains("failed"),
+        "the long job was finished: {log}"
+    );
     assert_eq!(stack.apply(&[]).exits(0).summary()["changed"], 0);
 
-    for (flaw, why) in [
-        (Flaw::Migration, "the migration of erp.example.com failed"),
-        (Flaw::Start, "it did not become healthy"),
-    ] {
-        let tag = minifrappe(&stack, 3, flaw);
-        let failed = update(&stack, &format!("frappe={tag}")).exits(4);
-        let text = messages(&failed.events());
-        println!("{text}\n");
-        assert!(text.contains(why), "{text}");
-        assert!(text.contains("serves again with its database as it was before"), "{text}");
-        assert_eq!(minifrappe_release(&state(&stack, MINIFRAPPE)), Ok(2));
-        let config = stack.on_host("cat /srv/frappe/bench/sites/erp.example.com/site_config.json");
-        assert!(!config.contains("\"maintenance_mode\": 1") && !config.contains("hactl_before"), "{config}");
-        stack.edit_inventory(&format!("ref: {tag}"), "ref: v2");
-        assert_eq!(stack.apply(&[]).exits(0).summary()["changed"], 0, "all is as it was");
-    }
+    let tag = minifrappe(&stack, 3, Flaw::Migration);
+    let failed = update(&stack, &format!("frappe={tag}")).exits(4);
+    let text = messages(&failed.events());
+    println!("{text}\n");
+    assert!(text.contains("the migration of erp.example.com failed"), "{text}");
+    assert!(
+        text.contains("serves again with its database as it was before"),
+        "{text}"
+    );
+    assert_eq!(minifrappe_release(&state(&stack, MINIFRAPPE)), Ok(2));
+    let config = stack.on_host("cat /srv/frappe/bench/sites/erp.example.com/site_config.json");
+    assert!(
+        !config.contains("\"maintenance_mode\": 1") && !config.contains("hactl_before"),
+        "{config}"
+    );
+    stack.edit_inventory(&format!("ref: {tag}"), "ref: v2");
+    assert_eq!(stack.apply(&[]).exits(0).summary()["changed"], 0, "all is as it was");
     let seen = visitors.leave();
     println!("{seen:?}");
     everything_is_there(&stack, MINIFRAPPE, &seen);
@@ -199,12 +257,27 @@ enum Fault {
     Power,
 }
 
-fn moments(fault: Fault) -> u32 {
-    match std::env::var("HACTL_MOMENTS") {
-        Ok(number) => number.parse().expect("HACTL_MOMENTS is a number"),
-        Err(_) if fault == Fault::Killed => 2,
-        Err(_) => 1,
-    }
+/// The faults in turn, and how often each: `HACTL_MOMENTS` times, of one kind only with `HACTL_FAULT` (`killed`, `cut`,
+/// `power`), which has a subnet of its own.
+fn faults() -> (u8, Vec<Fault>) {
+    let all = [("killed", Fault::Killed), ("cut", Fault::Cut), ("power", Fault::Power)];
+    let count = std::env::var("HACTL_MOMENTS").map(|number| number.parse().expect("HACTL_MOMENTS is a number"));
+    let Ok(count) = count else {
+        return (17, vec![Fault::Killed, Fault::Power, Fault::Cut, Fault::Killed]);
+    };
+    let only = std::env::var("HACTL_FAULT").ok();
+    let chosen: Vec<_> = all
+        .iter()
+        .filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name))
+        .collect();
+    assert!(!chosen.is_empty(), "HACTL_FAULT is killed, cut or power");
+    let subnet = match chosen[..] {
+        [(_, Fault::Cut)] => 18,
+        [(_, Fault::Power)] => 19,
+        _ => 17,
+    };
+    let repeated = chosen.iter().flat_map(|(_, fault)| std::iter::repeat_n(*fault, count));
+    (subnet, repeated.collect())
 }
 
 /// Every run ends by itself: a dead connection is noticed after 45 s.
@@ -215,9 +288,9 @@ fn strike(stack: &Stack, fault: Fault, mut running: Running) -> i32 {
         Fault::Killed => running.kill(),
         Fault::Cut => {
             let _ = stack.hactl(&["lab", "cut", "srv1"]).exits(0);
-            let seconds = match moments(fault) {
-                1 => 2,
-                _ => rand::rng().random_range(1..60),
+            let seconds = match std::env::var_os("HACTL_MOMENTS") {
+                None => 2,
+                Some(_) => rand::rng().random_range(1..60),
             };
             std::thread::sleep(Duration::from_secs(seconds));
             let _ = stack.hactl(&["lab", "heal", "srv1"]).exits(0);
@@ -232,11 +305,13 @@ fn strike(stack: &Stack, fault: Fault, mut running: Running) -> i32 {
 
 /// Updates from release to release, each struck at a random moment: anywhere in it, or in the step that changes what
 /// serves, which is where it could hurt.
-fn at_random_moments(subnet: u8, fault: Fault) {
+#[test]
+fn struck_at_random_moments() {
+    let (subnet, faults) = faults();
     let stack = served(subnet, Serves::Guestbook);
     let visitors = Visitors::come(&stack.address, GUESTBOOK);
     let started = Instant::now();
-    for moment in 1..=moments(fault) {
+    for (moment, fault) in (1..).zip(faults) {
         let number = moment + 1;
         let tag = guestbook(&stack, number, 1.0, Flaw::None);
         let (anywhere, delay) = {
@@ -257,8 +332,14 @@ fn at_random_moments(subnet: u8, fault: Fault) {
             _ => String::new(),
         };
         let healed = stack.apply(&[]);
-        let after = format!("{fault:?} {moment}: {delay:?} after {}", if anywhere { "the start" } else { "the last step began" });
-        println!("{after}; it ended with {code:?}; left: {gate:?}; at {:?}", started.elapsed());
+        let after = format!(
+            "{fault:?} {moment}: {delay:?} after {}",
+            if anywhere { "the start" } else { "the last step began" }
+        );
+        println!(
+            "{after}; it ended with {code:?}; left: {gate:?}; at {:?}",
+            started.elapsed()
+        );
         match (fault, code) {
             // A short cut is survived, and a run may be over before it is struck.
             (Fault::Killed, None | Some(-1 | 0)) | (Fault::Cut | Fault::Power, None | Some(0 | 4)) => {}
@@ -272,21 +353,6 @@ fn at_random_moments(subnet: u8, fault: Fault) {
         assert!(seen.violations.is_empty(), "{after}: {:#?}", seen.violations);
     }
     let seen = visitors.leave();
-    println!("{fault:?}: {seen:?}");
+    println!("{seen:?}");
     everything_is_there(&stack, GUESTBOOK, &seen);
-}
-
-#[test]
-fn killed() {
-    at_random_moments(17, Fault::Killed);
-}
-
-#[test]
-fn cut_and_healed() {
-    at_random_moments(18, Fault::Cut);
-}
-
-#[test]
-fn without_power() {
-    at_random_moments(19, Fault::Power);
 }

@@ -204,20 +204,33 @@ mod tests {
             let hints: String = error.hints.iter().map(|hint| format!("\n  next: {hint}")).collect();
             format!("{}{hints}", error.message.trim_end())
         };
-        let wanted = given.iter().map(|given| new_ref(app, given)).collect::<Result<Vec<_>, _>>();
+        let wanted = given
+            .iter()
+            .map(|given| new_ref(app, given))
+            .collect::<Result<Vec<_>, _>>();
         with_refs(&loaded, text, &wanted.map_err(said)?).map_err(said)
     }
 
     /// The app's part of an inventory of two apps.
     fn frappe(apps: &str) -> String {
-        format!("# mine\ncluster: demo\nhosts: {{ srv1: {{ address: 10.0.0.1 }} }}\napp:\n  kind: frappe\n{apps}\nsites: [ {{ name: a.example.com }} ] # end\n")
+        format!(
+            "# mine\ncluster: demo\nhosts: {{ srv1: {{ address: 10.0.0.1 }} }}\napp:\n  kind: frappe\n{apps}\nsites: [ {{ name: a.example.com }} ] # end\n"
+        )
     }
 
     /// Every style in which a ref is written: the scalar changes, and no other byte.
     #[test]
     fn only_the_ref_changes() {
-        let flow = |git_ref: &str| frappe(&format!("  apps: [ {{ name: frappe, url: 'https://e.com/f', ref: {git_ref} }} ] # why"));
-        let block = |git_ref: &str| frappe(&format!("  apps:\n    - name: frappe   # base\n      ref:   {git_ref}   # pinned: v1\n      url: https://e.com/f"));
+        let flow = |git_ref: &str| {
+            frappe(&format!(
+                "  apps: [ {{ name: frappe, url: 'https://e.com/f', ref: {git_ref} }} ] # why"
+            ))
+        };
+        let block = |git_ref: &str| {
+            frappe(&format!(
+                "  apps:\n    - name: frappe   # base\n      ref:   {git_ref}   # pinned: v1\n      url: https://e.com/f"
+            ))
+        };
         for (old, new, given) in [
             ("v1", "v2", "v2"),
             ("'v1'", "'v2'", "v2"),
@@ -267,11 +280,33 @@ mod tests {
     #[test]
     fn hostile_refs_are_refused() {
         for given in [
-            "", "-x", "--upload-pack=x", "a b", "v1 # x", "v1\nurl: evil", "$(id)", "`id`", "a;b", "a'b", "a\"b", "{x: 1}",
-            "[1]", "&a", "*a", "!x", "|", ">", "a..b", "a\u{1b}[31m", "frappe=", "frappe=-x", "nobody=v1", "é",
+            "",
+            "-x",
+            "--upload-pack=x",
+            "a b",
+            "v1 # x",
+            "v1\nurl: evil",
+            "$(id)",
+            "`id`",
+            "a;b",
+            "a'b",
+            "a\"b",
+            "{x: 1}",
+            "[1]",
+            "&a",
+            "*a",
+            "!x",
+            "|",
+            ">",
+            "a..b",
+            "a\u{1b}[31m",
+            "frappe=",
+            "frappe=-x",
+            "nobody=v1",
+            "é",
         ] {
             assert!(set(FRAPPE, &[given]).is_err(), "{given:?}");
-            assert!(set(GUESTBOOK, &[given]).is_err() || given == "frappe=" , "{given:?}");
+            assert!(set(GUESTBOOK, &[given]).is_err() || given == "frappe=", "{given:?}");
         }
         insta::assert_snapshot!(format!(
             "{}\n{}\n{}\n{}",

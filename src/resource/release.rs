@@ -108,7 +108,11 @@ impl Release {
     fn keys(&self, jobs: bool) -> Vec<String> {
         let of = |program: &Program| {
             let web = program.processes.iter().filter(|name| !program.jobs.contains(name));
-            let names: Vec<_> = if jobs { program.jobs.iter().collect() } else { web.collect() };
+            let names: Vec<_> = if jobs {
+                program.jobs.iter().collect()
+            } else {
+                web.collect()
+            };
             names.into_iter().map(|name| program.key(name)).collect::<Vec<_>>()
         };
         self.programs.iter().flat_map(of).collect()
@@ -121,7 +125,12 @@ impl Release {
             true => String::new(),
             false => all_running(web.clone()),
         };
-        for test in self.programs.iter().map(|program| &program.health).chain(&self.through_nginx) {
+        for test in self
+            .programs
+            .iter()
+            .map(|program| &program.health)
+            .chain(&self.through_nginx)
+        {
             health.push_str(&format!("( {test}\n) || exit 1\n"));
         }
         let health = script.blob(health);
@@ -183,11 +192,19 @@ impl Release {
             lines.push(format!("\"$1\" {number} {} {}", sh(&migration.name), sh(mark)));
             let limit = migration.command.deadline.as_secs();
             let command = migration.command.invocation(script);
-            function(script, &format!("migrate_{number}"), &[format!("timeout -k 30 {limit} {command}")]);
-            let there = migration.there.as_ref().zip(clients.get(number)).map(|(query, client)| {
-                let query = script.blob(query.clone());
-                format!("[ \"$(sql {client} {query} | head -n 1)\" = 1 ]")
-            });
+            function(
+                script,
+                &format!("migrate_{number}"),
+                &[format!("timeout -k 30 {limit} {command}")],
+            );
+            let there = migration
+                .there
+                .as_ref()
+                .zip(clients.get(number))
+                .map(|(query, client)| {
+                    let query = script.blob(query.clone());
+                    format!("[ \"$(sql {client} {query} | head -n 1)\" = 1 ]")
+                });
             function(script, &format!("there_{number}"), there.as_slice());
         }
         function(script, "each_migration", &lines);
@@ -205,7 +222,11 @@ impl Release {
         let visitor = self.visitor.as_ref().map(|look| {
             format!("[ \"$(systemctl is-active nginx.service)\" = active ] || {{ echo 503; return; }}\n{look}")
         });
-        function(script, "visitor_sees", &[visitor.unwrap_or_else(|| "echo 503".to_owned())]);
+        function(
+            script,
+            "visitor_sees",
+            &[visitor.unwrap_or_else(|| "echo 503".to_owned())],
+        );
     }
 }
 
@@ -309,7 +330,12 @@ impl Kind for Release {
 
     fn deadline(&self) -> Duration {
         let migrations: Duration = self.migrations.iter().map(|migration| migration.command.deadline).sum();
-        let stop = self.programs.iter().map(|program| program.stop).max().unwrap_or_default();
+        let stop = self
+            .programs
+            .iter()
+            .map(|program| program.stop)
+            .max()
+            .unwrap_or_default();
         migrations + (DUMP + stop + self.patience) * 2 + Duration::from_secs(600)
     }
 }

@@ -143,7 +143,7 @@ room() {
 
 dump() {
     mkdir -p -m 700 -- "$P/dumps" && mkdir -p -m 700 -- "$P/dumps/$FROM" &&
-        patiently 'dumping the database' each_database dump_one && sync && phase dumped
+        patiently 'dumping the database' each_database dump_one && sync "$P/dumps/$FROM" && phase dumped
 }
 dump_one() {
     _to=$P/dumps/$FROM/$1.sql.gz
@@ -152,7 +152,7 @@ dump_one() {
         mariadb-dump "$2" --single-transaction --quick --hex-blob --routines --triggers --events \
             --default-character-set=utf8mb4 --max-allowed-packet=512M --add-drop-database --databases "$1" && : >"$R/whole"
     } 2>"$R/said" | (umask 077 && gzip -1 >"$_to~" 2>>"$R/said")
-    [ -e "$R/whole" ] && gzip -t "$_to~" 2>>"$R/said" && mv -fT -- "$_to~" "$_to" && return 0
+    [ -e "$R/whole" ] && gzip -t "$_to~" 2>>"$R/said" && sync "$_to~" && mv -fT -- "$_to~" "$_to" && return 0
     cat "$R/said"
     rm -f -- "$_to~"
     return 1
@@ -205,8 +205,7 @@ stuck() {
 
 # back WHY: the release before serves again, with the database as it was.
 back() {
-    echo "$1"
-    [ "$FROM" != none ] || fail "no release served before, so none was put back; log: $LOG"
+    [ "$FROM" != none ] || fail "$1. No release served before, so none was put back; log: $LOG"
     everything_ends || stuck "Release $FROM could not be put back"
     _database=
     case $PHASE in
@@ -231,6 +230,7 @@ back() {
 update() {
     FROM=$(readlink -- "$P/current") && FROM=${FROM##*/} || FROM=none
     PHASE=open BEFORE=$TO PENDING='' FAILED='' RUNNING_JOBS=$JOBS
+    [ ! -e "$LOG" ] || mv -fT -- "$LOG" "$LOG.1"
     mkdir -p -m 750 /var/log/hactl && printf '%s: %s to %s (%s)\n' "$(date)" "$FROM" "$TO" "$REFS" >"$LOG" || fail "cannot write $LOG"
     if [ -e "$GATE" ]; then
         read -r PHASE _from _to _ <"$GATE" || :

@@ -389,7 +389,12 @@ pub fn supervise(scope: &mut Scope, wanted: &Group) -> Result<()> {
         .map(|program| {
             // `run` looks at it, see `waits_for_the_gate`.
             let jobs = program.jobs.then(|| ("HACTL_JOBS".to_owned(), "1".to_owned()));
-            let environment: Vec<_> = common.iter().chain(&jobs).chain(&program.environment).cloned().collect();
+            let environment: Vec<_> = common
+                .iter()
+                .chain(&jobs)
+                .chain(&program.environment)
+                .cloned()
+                .collect();
             Ok(json!({
                 "name": format!("{group}-{}", program.name),
                 "command": supervisor_text(&sh_words(&program.command))?,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frappe::programs;
 use super::redis::Instance;
-use super::{nginx, redis};
+use super::{gate, nginx, redis};
 use crate::inventory::{App, HostRole, Site};
 use crate::quote::sh;
 use crate::resource::{Ask, Observed};
@@ -60,6 +60,8 @@ pub enum Kind {
     MariaDb,
     /// A Redis instance answers to its password and can write; the shell prints lines of INFO.
     Redis(String),
+    /// The sites are not closed by an update; the path of the gate.
+    Open(String),
     /// File systems have room; the paths that matter.
     Disk(Vec<String>),
 }
@@ -92,6 +94,10 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         for group in groups {
             add(format!("programs {group}"), Kind::Programs(group.to_owned()));
         }
+        add(
+            format!("release {}", inventory.app.name()),
+            Kind::Open(gate::path(&inventory.app)),
+        );
         disk.push(match &inventory.app {
             App::Frappe(frappe) => frappe.path.clone(),
             App::Wsgi(wsgi) => wsgi.path.clone(),
@@ -169,6 +175,9 @@ pub fn questions(checks: &[Check]) -> Ask {
                 &format!("openssl x509 -in {} -noout -enddate -dateopt iso_8601", sh(path)),
             ),
             Kind::MariaDb => ask.sql(&check.name, "SHOW GLOBAL STATUS LIKE 'Uptime'"),
+            Kind::Open(path) => {
+                ask.lines.insert(path.clone());
+            }
             Kind::Disk(paths) => {
                 // A path that is not there yet must not hide the others.
                 let rows: Vec<_> = paths
@@ -192,6 +201,16 @@ pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
             Kind::Certificate(_) => output(seen, check, |text| read_certificate(text, seen.facts.clock)),
             Kind::MariaDb => read_mariadb(seen, &check.name),
             Kind::Redis(_) => output(seen, check, read_redis),
+            Kind::Open(path) => match seen.lines.get(path) {
+                None => (State::Ok, "open".into()),
+                Some(line) => {
+                    let line: String = line.chars().take(60).collect();
+                    (
+                        State::Bad,
+                        format!("closed: an update runs or was cut off ({line}); hactl apply ends it"),
+                    )
+                }
+            },
             Kind::Disk(_) => match seen.tests.get(&check.name) {
                 Some(test) => read_disk(&test.output),
                 None => (State::Bad, "no answer".into()),

@@ -162,11 +162,11 @@ fn serve(scope: &mut Scope, wsgi: &Wsgi, group: Option<&Group>) -> Result<()> {
     wanted.programs = group.map(Group::program).into_iter().collect();
     if let Some(migrate) = wsgi.migrate.as_ref().filter(|_| app::leads(&scope.view)) {
         let run = format!(
-            "umask 022\nRELEASE={} {} sh -c {}\nsync\n: >{}",
+            "umask 022\nRELEASE={} {} sh -c {}\n: >{marker}\nsync {marker}",
             sh(&root),
             sh(&format!("{path}/run")),
             sh(migrate),
-            sh(&format!("{root}/.hactl/migrated")),
+            marker = sh(&format!("{root}/.hactl/migrated")),
         );
         wanted.migrations = vec![Migration {
             name: wsgi.name.clone(),

@@ -32,7 +32,11 @@ fn git(folder: &Path, words: &[&str]) -> String {
         .env("GIT_CONFIG_SYSTEM", "/dev/null")
         .output()
         .expect("git");
-    assert!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{words:?}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }
 
@@ -41,7 +45,15 @@ fn copy(stack: &Stack, name: &str) -> PathBuf {
     let work = stack.folder().join(format!("work-{name}"));
     let _ = std::fs::remove_dir_all(&work);
     let repository = stack.folder().join(format!("git/{name}.git"));
-    git(stack.folder(), &["clone", "-q", &repository.display().to_string(), &work.display().to_string()]);
+    git(
+        stack.folder(),
+        &[
+            "clone",
+            "-q",
+            &repository.display().to_string(),
+            &work.display().to_string(),
+        ],
+    );
     git(&work, &["checkout", "-q", "v1"]);
     work
 }
@@ -118,7 +130,11 @@ pub fn minifrappe(stack: &Stack, number: u32, flaw: Flaw) -> String {
     let work = copy(stack, "frappe");
     let package = work.join("frappe");
     let code = package.join("__init__.py");
-    edit(&code, "__version__ = \"15.51.2\"", &format!("__version__ = \"{number}\""));
+    edit(
+        &code,
+        "__version__ = \"15.51.2\"",
+        &format!("__version__ = \"{number}\""),
+    );
     std::fs::write(
         package.join("public/js/login.bundle.js"),
         format!("document.body.setAttribute(\"data-release\", \"{number}\");\n"),
@@ -165,7 +181,8 @@ pub fn minifrappe_release(state: &serde_json::Value) -> Result<u32, String> {
         None => return Err(format!("no version in {state}")),
     };
     let assets = state["assets"].as_str().unwrap_or_default();
-    if state["schema"].as_u64() != Some(u64::from(code - 1)) || !assets.starts_with("/assets/") || assets.contains(' ') {
+    if state["schema"].as_u64() != Some(u64::from(code - 1)) || !assets.starts_with("/assets/") || assets.contains(' ')
+    {
         return Err(format!("a mixture of releases: {state}"));
     }
     Ok(code)

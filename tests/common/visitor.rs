@@ -175,7 +175,8 @@ fn read(address: &str, look: Look, seen: &Mutex<Seen>) {
             text => text.parse().ok(),
         };
         if of != Some(first) {
-            seen.violations.push(format!("assets {text:?} between two answers of release {first}"));
+            seen.violations
+                .push(format!("assets {text:?} between two answers of release {first}"));
         }
     }
 }

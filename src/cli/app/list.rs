@@ -74,7 +74,10 @@ pub fn run(inventory: &InventoryArg, limit: &LimitArg, context: &Context) -> Res
 fn show(context: &Context, host: &Host, found: Found, width: usize) {
     if let Some(line) = &found.closed {
         context.trouble(
-            &format!("{}: the site is closed, an update was cut off or runs ({line})", host.name),
+            &format!(
+                "{}: the site is closed, an update was cut off or runs ({line})",
+                host.name
+            ),
             Some("hactl apply ends it and opens the site"),
         );
     }
@@ -154,7 +157,9 @@ mod tests {
 
     #[test]
     fn a_host_that_says_nonsense_has_no_releases() {
-        let found = read("build a 1 2024\nref x v1 0123456789abcdef\nref y v2 aa\nbuild b 0 2023\nclosed migrating a b\nref\nbuild\n\n");
+        let found = read(
+            "build a 1 2024\nref x v1 0123456789abcdef\nref y v2 aa\nbuild b 0 2023\nclosed migrating a b\nref\nbuild\n\n",
+        );
         assert_eq!(found.closed.as_deref(), Some("migrating a b"));
         assert_eq!(found.builds.len(), 2);
         assert_eq!(found.builds[0].refs, "x v1 (0123456789), y v2 (aa)");

@@ -21,7 +21,8 @@ impl Rewrite {
     /// Refs that cannot be replaced in the text, or a file that cannot be written.
     pub fn refs(loaded: &Loaded, wanted: &[NewRef]) -> Result<Option<Rewrite>> {
         // What a link leads to is the inventory; the link stays one.
-        let path = std::fs::canonicalize(&loaded.inventory.path).map_err(|error| failed(&loaded.inventory.path, error))?;
+        let path =
+            std::fs::canonicalize(&loaded.inventory.path).map_err(|error| failed(&loaded.inventory.path, error))?;
         let old = loaded.inventory.source.text.to_string();
         let new = edit::with_refs(loaded, &old, wanted)?;
         if new == old {

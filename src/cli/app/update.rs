@@ -52,8 +52,12 @@ fn nothing_happened(result: &Result<Ended>) -> bool {
 fn update(args: &UpdateArgs, context: &Context) -> Result<Ended> {
     let prepared = Prepared::new(context, &args.inventory, &args.limit, Missing::Generate)?;
     let inventory = Arc::clone(&prepared.inventory);
-    let command = format!("hactl apply {}", args.inventory.in_command()).trim_end().to_owned();
-    let plan = format!("hactl plan {}", args.inventory.in_command()).trim_end().to_owned();
+    let command = format!("hactl apply {}", args.inventory.in_command())
+        .trim_end()
+        .to_owned();
+    let plan = format!("hactl plan {}", args.inventory.in_command())
+        .trim_end()
+        .to_owned();
     let narrow = |survey: &mut Survey| {
         installed(survey, &inventory, &command)?;
         known_refs(survey, &inventory)?;
@@ -143,14 +147,22 @@ fn installed(survey: &Survey, inventory: &Inventory, command: &str) -> Result<()
         App::Wsgi(wsgi) => &wsgi.path,
     };
     let has = |host: &&crate::engine::Surveyed| {
-        let wants = host.desired.resources.iter().any(|resource| matches!(resource.spec, Spec::Release(_)));
+        let wants = host
+            .desired
+            .resources
+            .iter()
+            .any(|resource| matches!(resource.spec, Spec::Release(_)));
         wants && !host.seen.paths.contains_key(&format!("{folder}/current"))
     };
     match survey.hosts.iter().find(has) {
         None => Ok(()),
         Some(host) => Err(Error::new(
             Kind::Refused,
-            format!("{} has no release of {} yet, so there is nothing to update", host.name, inventory.app.name()),
+            format!(
+                "{} has no release of {} yet, so there is nothing to update",
+                host.name,
+                inventory.app.name()
+            ),
         )
         .hint(format!("install it first: {command}"))),
     }
@@ -180,7 +192,11 @@ fn report(context: &Context, survey: &Survey, inventory: &Inventory, left: &BTre
     if !left.is_empty() && context.console.format == Format::Text {
         let count: usize = left.values().sum();
         let roles: Vec<_> = left.keys().map(|role| terminal(role)).collect();
-        let (changes, are) = if count == 1 { ("change", "is") } else { ("changes", "are") };
+        let (changes, are) = if count == 1 {
+            ("change", "is")
+        } else {
+            ("changes", "are")
+        };
         context.warn(&format!(
             "{count} {changes} elsewhere ({}) {are} left alone; {plan} shows them",
             roles.join(", ")
@@ -191,6 +207,8 @@ fn report(context: &Context, survey: &Survey, inventory: &Inventory, left: &BTre
             .into_iter()
             .map(|(name, git_ref)| format!("{name} {git_ref}"))
             .collect();
-        context.console.say(&format!("already running: {}\n", terminal(&refs.join(", "))));
+        context
+            .console
+            .say(&format!("already running: {}\n", terminal(&refs.join(", "))));
     }
 }
