@@ -79,7 +79,7 @@ pub enum Spec {
     Program(Program),
     RedisOldPasswords(RedisOldPasswords),
     RedisPassword(RedisPassword),
-    Release(Release),
+    Release(Box<Release>),
     Service(Service),
     Stopped(Stopped),
     Sysctl(Sysctl),
@@ -144,7 +144,7 @@ impl Spec {
             Spec::Program(k) => k,
             Spec::RedisOldPasswords(k) => k,
             Spec::RedisPassword(k) => k,
-            Spec::Release(k) => k,
+            Spec::Release(k) => k.as_ref(),
             Spec::Service(k) => k,
             Spec::Stopped(k) => k,
             Spec::Sysctl(k) => k,
@@ -178,12 +178,17 @@ into_spec!(
     Program,
     RedisOldPasswords,
     RedisPassword,
-    Release,
     Service,
     Stopped,
     Sysctl,
     User
 );
+
+impl From<Release> for Spec {
+    fn from(release: Release) -> Spec {
+        Spec::Release(Box::new(release))
+    }
+}
 
 /// The shell of several changes that converge together.
 pub fn converge_batch(batch: &Batch, members: &[(&Spec, &Change)]) -> Script {

@@ -190,12 +190,13 @@ impl Release {
                 Mark::Stamp(path) => path,
             };
             lines.push(format!("\"$1\" {number} {} {}", sh(&migration.name), sh(mark)));
+            // In the step's own process group, so that what ends the step ends it too.
             let limit = migration.command.deadline.as_secs();
             let command = migration.command.invocation(script);
             function(
                 script,
                 &format!("migrate_{number}"),
-                &[format!("timeout -k 30 {limit} {command}")],
+                &[format!("timeout --foreground -k 30 {limit} {command}")],
             );
             let there = migration
                 .there
@@ -214,7 +215,7 @@ impl Release {
         ] {
             let line = command.as_ref().map(|command| {
                 let limit = command.deadline.as_secs();
-                format!("timeout -k 15 {limit} {}", command.invocation(script))
+                format!("timeout --foreground -k 15 {limit} {}", command.invocation(script))
             });
             function(script, name, line.as_slice());
         }

@@ -6,12 +6,15 @@
 #   dumped     the same, and $P/dumps/FROM holds it
 #   migrating  nobody knows the schema: the dump counts
 #   migrated   the database has the schema of TO
+#   opening    TO is in service: what is in the database counts from here on
 # From the dump until the gate opens nothing writes to the database but the migrations: visitors get 503, gunicorn and the
 # workers are stopped, and what supervisord starts after a power cut is not reached or waits. So the dump can be put back
 # at any moment of it, and nothing is lost.
 
-# Whoever watches may go away; half an update helps nobody.
+# Whoever watches may go away; half an update helps nobody. On a second Ctrl-C what runs is ended, and then it goes back.
 trap '' PIPE
+INTERRUPTED=
+trap 'INTERRUPTED=yes' TERM
 umask 022
 GATE=$P/maintenance
 LOG=/var/log/hactl/update-$NAME.log
@@ -22,7 +25,14 @@ phase() {
     PHASE=$1
 }
 
-opened() { rm -f -- "$GATE" && sync "$P"; }
+# opened RELEASE: it is in service. That is written first: a power cut may bring a removed file back.
+opened() {
+    _wanted=$TO TO=$1
+    phase opening
+    _written=$?
+    TO=$_wanted
+    [ "$_written" = 0 ] && rm -f -- "$GATE" && sync "$P"
+}
 
 # patiently WHAT COMMAND...: runs it, and says every few seconds that it still does.
 patiently() {
@@ -35,6 +45,11 @@ patiently() {
         mv -f "$R/ended~" "$R/ended"
     } &
     until [ -e "$R/ended" ]; do
+        if [ -n "$INTERRUPTED" ]; then
+            wait
+            INTERRUPTED=
+            return 143
+        fi
         sleep 0.1
         _took=$(($(date +%s) - _since))
         [ "$_took" -lt "$_next" ] || { echo "$_what ($_took s)" && _next=$((_took + 4)); }
@@ -143,7 +158,7 @@ room() {
 
 dump() {
     mkdir -p -m 700 -- "$P/dumps" && mkdir -p -m 700 -- "$P/dumps/$FROM" &&
-        patiently 'dumping the database' each_database dump_one && sync "$P/dumps/$FROM" && phase dumped
+        patiently 'dumping the database' each_database dump_one && sync "$P/dumps/$FROM" "$P/dumps" && phase dumped
 }
 dump_one() {
     _to=$P/dumps/$FROM/$1.sql.gz
@@ -199,43 +214,50 @@ explain_health() {
     for _key in $WEB; do supervisorctl tail -3000 "$_key" stderr 2>/dev/null | grep -v '\[INFO\]' | tail -n 12; done
 }
 
+# stuck WHAT HOW: neither release can serve; what to do about it.
 stuck() {
-    fail "$1. The site is closed (503) and stays so until a run succeeds. Dumps: $P/dumps/$FROM, log: $LOG. Mend the cause and run hactl apply; to open the site as it is: rm $GATE && supervisorctl start all"
+    fail "$1. The site is closed (503) and stays so until a run succeeds; log: $LOG. Mend the cause and run hactl apply; $2"
+}
+AS_IT_IS="or, to open the site as it is: rm $GATE && supervisorctl start all"
+between() {
+    stuck "$1: its dump could not be put back" "or put back what is in $P/dumps/$FROM by hand (gzip -dc FILE | mariadb), then run it. Do not open the site before that"
 }
 
 # back WHY: the release before serves again, with the database as it was.
 back() {
     [ "$FROM" != none ] || fail "$1. No release served before, so none was put back; log: $LOG"
-    everything_ends || stuck "Release $FROM could not be put back"
+    everything_ends || stuck "$1. Release $FROM could not be put back" "$AS_IT_IS"
     _database=
     case $PHASE in
     migrating | migrated)
-        restore || stuck "The database is between releases $FROM and $TO: its dump could not be put back"
+        restore || between "$1. The database is between releases $FROM and $TO"
         _database=' with its database as it was before'
         ;;
     esac
     each_group group_back
-    current "$FROM" || stuck "Release $FROM could not be made the current one"
-    before_opening || stuck "Release $FROM is the current one$_database, but could not be opened"
+    current "$FROM" || stuck "$1. Release $FROM could not be made the current one" "$AS_IT_IS"
+    before_opening || stuck "$1. Release $FROM is the current one$_database, but could not be prepared" "$AS_IT_IS"
     if ! web_start; then
         explain_health
-        stuck "Release $FROM was put back$_database, but does not answer either"
+        stuck "$1. Release $FROM was put back$_database, but does not answer either" "$AS_IT_IS"
     fi
     each_group group_stamp
-    opened || stuck "Release $FROM is back$_database, but $GATE cannot be removed"
+    opened "$FROM" || stuck "$1. Release $FROM is back$_database, but $GATE cannot be removed" "$AS_IT_IS"
     jobs_start || echo 'its workers do not run'
-    fail "$1: release $FROM serves again$_database; log: $LOG"
+    fail "$1. Release $FROM serves again$_database; log: $LOG"
 }
 
 update() {
     FROM=$(readlink -- "$P/current") && FROM=${FROM##*/} || FROM=none
-    PHASE=open BEFORE=$TO PENDING='' FAILED='' RUNNING_JOBS=$JOBS
+    PHASE=open BEFORE=$TO PENDING='' FAILED='' RUNNING_JOBS=$JOBS RESUMED=''
     [ ! -e "$LOG" ] || mv -fT -- "$LOG" "$LOG.1"
     mkdir -p -m 750 /var/log/hactl && printf '%s: %s to %s (%s)\n' "$(date)" "$FROM" "$TO" "$REFS" >"$LOG" || fail "cannot write $LOG"
     if [ -e "$GATE" ]; then
         read -r PHASE _from _to _ <"$GATE" || :
+        RESUMED=yes
         case $PHASE in
         closed | dumped | migrating | migrated) FROM=$_from BEFORE=$_to ;;
+        opening) PHASE=closed FROM=$_to ;;
         *) PHASE=closed ;;
         esac
         echo "an update from release $FROM to $BEFORE was cut off ($PHASE); going on from there"
@@ -247,7 +269,10 @@ update() {
     elif [ "$PHASE" = open ]; then
         [ -z "$PENDING" ] || room
         # The site serves on while jobs end.
-        jobs_end
+        if ! jobs_end; then
+            jobs_start
+            fail 'interrupted; nothing was changed, the old release serves on'
+        fi
         RUNNING_JOBS=
         _closed=$(date +%s%3N)
         if ! phase closed; then
@@ -256,7 +281,7 @@ update() {
         fi
         _seen=$(visitor_sees)
         if [ "$_seen" != 503 ]; then
-            opened
+            opened "$FROM"
             jobs_start
             fail "the site did not close: nginx answers $_seen instead of 503, so its configuration is not hactl's. Nothing was changed, the old release serves on; hactl apply brings nginx up to date"
         fi
@@ -264,7 +289,10 @@ update() {
         drained
     fi
     if [ "$FROM" != none ]; then
-        everything_ends || back 'The release before could not be stopped'
+        if ! everything_ends; then
+            [ -z "$RESUMED" ] && web_start && opened "$FROM" && jobs_start && fail 'The old release could not be stopped; nothing was changed, it serves on'
+            stuck 'The old release could not be stopped' "$AS_IT_IS"
+        fi
         before_migrating || back 'Maintenance mode could not be switched on'
     fi
     case $PHASE in
@@ -273,7 +301,7 @@ update() {
     *) _restored=no ;;
     esac
     if [ "$_restored" = yes ]; then
-        restore || stuck "The database is between releases $FROM and $BEFORE: its dump could not be put back"
+        restore || between "The database is between releases $FROM and $BEFORE"
         PENDING=''
         each_migration find_pending
     fi
@@ -289,7 +317,7 @@ update() {
     fi
     if [ "$FROM" = none ]; then
         # What runs it comes with later steps.
-        opened || fail "cannot remove $GATE"
+        opened "$TO" || fail "cannot remove $GATE"
         return
     fi
     before_opening || back 'Maintenance mode could not be switched off'
@@ -299,7 +327,7 @@ update() {
         back "Release $TO is not in service: it did not become healthy"
     fi
     each_group group_stamp
-    opened || back "$GATE cannot be removed"
+    opened "$TO" || back "$GATE cannot be removed"
     echo "the site was closed for $(($(date +%s%3N) - _closed)) ms"
     # Jobs write: from here on the release before cannot come back by itself.
     if ! jobs_start; then
