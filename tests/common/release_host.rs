@@ -199,6 +199,10 @@ impl ReleaseHost {
                 "--pid",
                 "--fork",
                 "--kill-child",
+                "timeout",
+                "-k",
+                "15",
+                "600",
                 "sh",
             ])
             .arg(self.at("script"))
@@ -208,7 +212,13 @@ impl ReleaseHost {
             .stdout(std::fs::File::create(self.at("said")).unwrap())
             .spawn()
             .expect("run as root: it needs namespaces");
+        let last = std::time::Instant::now() + Duration::from_secs(120);
         let code = loop {
+            assert!(
+                std::time::Instant::now() < last,
+                "it does not end: {}",
+                self.read("said")
+            );
             if let Some(status) = child.try_wait().unwrap() {
                 break status.code();
             }

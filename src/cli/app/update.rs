@@ -101,7 +101,7 @@ fn questions(inventory: &Arc<Inventory>) -> ExtraQuestions {
             ask.test(
                 &format!("ref of {name}"),
                 &format!(
-                    "cd / && timeout 20 runuser -u {} -- env {environment} git ls-remote --exit-code {} {} >/dev/null 2>&1",
+                    "cd / && timeout 8 runuser -u {} -- env {environment} git ls-remote --exit-code {} {} >/dev/null 2>&1",
                     sh(&process.user),
                     sh(url),
                     sh_words(names.iter().map(String::as_str))
@@ -124,8 +124,13 @@ fn sources(inventory: &Inventory) -> Vec<(&str, &str, &str)> {
     }
 }
 
+/// Refuses a ref that is about to be fetched and is not there; what is built already needs no repository.
 fn known_refs(survey: &Survey, inventory: &Inventory) -> Result<()> {
-    for host in &survey.hosts {
+    let fetches = |host: &&crate::engine::Surveyed| {
+        let plan = survey.plan.hosts.iter().find(|plan| plan.host == host.name);
+        plan.is_some_and(|plan| plan.steps.iter().any(|step| step.id.starts_with("run code of ")))
+    };
+    for host in survey.hosts.iter().filter(fetches) {
         for (name, url, git_ref) in sources(inventory) {
             let answer = host.seen.tests.get(&format!("ref of {name}"));
             if answer.is_some_and(|answer| answer.code == NO_SUCH_REF) {
