@@ -106,10 +106,19 @@ pub fn command(process: &Process, name: String, dir: &str, run: String, deadline
     }
 }
 
+fn folder(app: &App) -> &str {
+    match app {
+        App::Frappe(frappe) => &frappe.path,
+        App::Wsgi(wsgi) => &wsgi.path,
+    }
+}
+
 /// The file that closes the sites of this application.
 pub fn path(app: &App) -> String {
-    match app {
-        App::Frappe(frappe) => gate(&frappe.path),
-        App::Wsgi(wsgi) => gate(&wsgi.path),
-    }
+    gate(folder(app))
+}
+
+/// The link that leads to the release in service.
+pub fn current(app: &App) -> String {
+    format!("{}/current", folder(app))
 }

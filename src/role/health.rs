@@ -60,8 +60,8 @@ pub enum Kind {
     MariaDb,
     /// A Redis instance answers to its password and can write; the shell prints lines of INFO.
     Redis(String),
-    /// The sites are not closed by an update; the path of the gate.
-    Open(String),
+    /// A release is there, and the sites are not closed by an update; the paths of its link and of the gate.
+    Open(String, String),
     /// File systems have room; the paths that matter.
     Disk(Vec<String>),
 }
@@ -96,7 +96,7 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         }
         add(
             format!("release {}", inventory.app.name()),
-            Kind::Open(gate::path(&inventory.app)),
+            Kind::Open(gate::current(&inventory.app), gate::path(&inventory.app)),
         );
         disk.push(match &inventory.app {
             App::Frappe(frappe) => frappe.path.clone(),
@@ -175,8 +175,9 @@ pub fn questions(checks: &[Check]) -> Ask {
                 &format!("openssl x509 -in {} -noout -enddate -dateopt iso_8601", sh(path)),
             ),
             Kind::MariaDb => ask.sql(&check.name, "SHOW GLOBAL STATUS LIKE 'Uptime'"),
-            Kind::Open(path) => {
-                ask.lines.insert(path.clone());
+            Kind::Open(current, gate) => {
+                ask.path(current);
+                ask.lines.insert(gate.clone());
             }
             Kind::Disk(paths) => {
                 // A path that is not there yet must not hide the others.
@@ -201,7 +202,8 @@ pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
             Kind::Certificate(_) => output(seen, check, |text| read_certificate(text, seen.facts.clock)),
             Kind::MariaDb => read_mariadb(seen, &check.name),
             Kind::Redis(_) => output(seen, check, read_redis),
-            Kind::Open(path) => match seen.lines.get(path) {
+            Kind::Open(current, gate) => match seen.lines.get(gate) {
+                None if !seen.paths.contains_key(current) => (State::Bad, "is not installed".into()),
                 None => (State::Ok, "open".into()),
                 Some(line) => {
                     let line: String = line.chars().take(60).collect();
