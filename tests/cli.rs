@@ -62,11 +62,12 @@ impl Place {
     }
 }
 
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 18] = [
     "init",
     "check",
     "plan",
     "apply",
+    "app",
     "render",
     "status",
     "graph",
@@ -94,6 +95,9 @@ fn help_of_every_verb() {
     }
     for verb in ["list", "create", "migrate", "drop", "console"] {
         insta::assert_snapshot!(format!("help-site-{verb}"), place.seen(&["site", verb, "-h"]));
+    }
+    for verb in ["update", "list"] {
+        insta::assert_snapshot!(format!("help-app-{verb}"), place.seen(&["app", verb, "--help"]));
     }
     for verb in ["init", "edit", "set", "rotate", "show-names"] {
         insta::assert_snapshot!(format!("help-secrets-{verb}"), place.seen(&["secrets", verb, "-h"]));
@@ -133,6 +137,19 @@ fn usage_errors() {
         ("json-cannot-ask", &["apply", "--format", "json"]),
         ("no-plan", &["apply", "--plan", "noplan.json"]),
         ("plan-and-limit", &["apply", "--plan", "p.json", "--limit", "srv1"]),
+        ("app-update-nobody-to-ask", &["app", "update"]),
+        (
+            "app-update-no-such-app",
+            &["app", "update", "--yes", "--set", "shpo=v2"],
+        ),
+        (
+            "app-update-no-ref",
+            &["app", "update", "--yes", "--set", "shop=--upload-pack=x"],
+        ),
+        (
+            "app-update-twice",
+            &["app", "update", "--yes", "--set", "v2", "--set", "v3"],
+        ),
         ("exec-without-command", &["exec"]),
         ("render-into-a-full-folder", &["render", "--out", "full"]),
         ("templates-that-replace-nothing", &["check", "--templates", "full"]),

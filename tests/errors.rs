@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::release_host::ReleaseHost;
 use common::sshd::{Sshd, free_port, keygen};
 use hactl::engine::link::{Links, ShellLinks};
 use hactl::engine::{Approved, Engine, Event, Events, Interrupt};
@@ -113,6 +114,9 @@ fn command_line(book: &mut Book) {
     book.chapter("command line");
     let place = Place::new();
     place.write("full/precious", "");
+    // Another value is written as an alias of the ref.
+    let shared = INVENTORY.replace("ref: v1", "ref: &ref v1, env: { RELEASE_REF: *ref }");
+    place.write("shared.yml", shared);
     for args in [
         &["aply"][..],
         &["plan", "--exitcode"],
@@ -123,6 +127,11 @@ fn command_line(book: &mut Book) {
         &["exec"],
         &["apply"],
         &["apply", "--plan", "p.json", "--limit", "srv1"],
+        &["app", "update"],
+        &["app", "update", "--yes", "--set", "shpo=v2"],
+        &["app", "update", "--yes", "--set", "a b"],
+        &["app", "update", "--yes", "--set", "v2", "--set", "v3"],
+        &["app", "update", "--yes", "shared.yml", "--set", "v2"],
         &["render", "--out", "full"],
         &["render", "--out", "full/precious"],
         &["lab", "cut", "srv1"],
@@ -354,7 +363,11 @@ fn secrets(book: &mut Book) {
     book.entry("a secrets file of somebody else", &place.resolves());
     let path = place.folder.path().join("secrets.age");
     // A letter of the encrypted part: the first of the last whole line of the armor.
-    let mut lines: Vec<_> = std::fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
+    let mut lines: Vec<_> = std::fs::read_to_string(&path)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
     let line = lines.iter_mut().rfind(|line| line.len() == 64).expect("armor");
     let letter = if line.starts_with('A') { "B" } else { "A" };
     line.replace_range(..1, letter);
@@ -805,6 +818,38 @@ fn hosts(book: &mut Book) {
     }
 }
 
+/// What a host says when a release does not come into service: by the step itself, over a host's stand-ins.
+fn releases(book: &mut Book) {
+    book.chapter("an update of the application");
+    let mut says = |what: &str, prepare: &dyn Fn(&ReleaseHost)| {
+        let host = ReleaseHost::new();
+        prepare(&host);
+        let (code, text) = host.run("new", None);
+        assert_eq!(code, Some(1), "{what}: {text}");
+        // Times and places of this run.
+        let lines = text
+            .lines()
+            .filter(|line| !line.contains(" UTC ") && !line.starts_with("waiting for it"));
+        book.entry(what, &lines.collect::<Vec<_>>().join("\n"));
+    };
+    says("no room for the dump", &|host| host.write("large", ""));
+    says("nginx does not know the gate", &|host| host.write("foreign-nginx", ""));
+    says("the dump fails", &|host| host.write("broken-dump", ""));
+    says("the migration fails", &|host| host.write("broken-migration", ""));
+    says("the new release does not answer", &|host| host.write("sick-new", ""));
+    says("and neither does the old one", &|host| {
+        host.write("sick-new", "");
+        host.write("sick-old", "");
+    });
+    says("the migration fails and the dump cannot be put back", &|host| {
+        host.write("broken-migration", "");
+        host.write("broken-restore", "");
+    });
+    says("nothing can be written", &|host| {
+        std::fs::create_dir_all(host.at("app/maintenance~/x")).unwrap()
+    });
+}
+
 #[test]
 fn every_error_in_one_text() {
     let mut book = Book::default();
@@ -817,6 +862,7 @@ fn every_error_in_one_text() {
     sites(&mut book);
     transports(&mut book);
     hosts(&mut book);
+    releases(&mut book);
     let text = book.0;
     assert!(
         text.chars().all(|c| c == '\n' || !c.is_control()),
@@ -826,6 +872,7 @@ fn every_error_in_one_text() {
         (r"SHA256:[A-Za-z0-9+/=]{20,}", "SHA256:[FINGERPRINT]"),
         (r"age1[a-z0-9]{50,}", "age1[KEY]"),
         (r"\d+ ms\b", "[N] ms"),
+        (r"\d+ MiB are free", "[N] MiB are free"),
         (r"\d+ of \d+ resources", "[N] of [N] resources"),
         (r"\[1/\d+\]", "[1/N]"),
         (r"and \d+ more", "and [N] more"),

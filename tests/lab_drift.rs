@@ -108,7 +108,7 @@ const ROUNDS: &[&[Drift]] = &[
             what: "link pointed elsewhere",
             by_hand: "cp -a /srv/guestbook/releases/* /srv/guestbook/releases/other; ln -sfn releases/other /srv/guestbook/current",
             // What runs from there is restarted.
-            named: &["link /srv/guestbook/current"],
+            named: &["release guestbook"],
         },
         Drift {
             what: "file edited and loaded",

@@ -75,6 +75,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         diff: args.diff,
         consent,
         narrow: &narrow,
+        questions: None,
         declares: None,
         // A run over a part leaves hosts or programs with older values.
         whole: prepared.hosts.len() == prepared.inventory.hosts.len()

@@ -7,7 +7,7 @@ use super::context::{Context, Ended, Prepared, keyring};
 use super::hooks;
 use super::run::{Run, looked};
 use crate::engine::hooks::HookPlan;
-use crate::engine::{Approved, Declare, Summary, Survey};
+use crate::engine::{Approved, Declare, ExtraQuestions, Summary, Survey};
 use crate::error::{Error, Kind, Result};
 use crate::inventory::Inventory;
 use crate::inventory::secrets::{self, Secrets};
@@ -26,6 +26,8 @@ pub struct Job<'a> {
     pub consent: Consent<'a>,
     /// Takes out of the survey's plan what this run is not about.
     pub narrow: &'a (dyn Fn(&mut Survey) -> Result<()> + Sync),
+    /// What hosts are asked besides.
+    pub questions: Option<ExtraQuestions>,
     /// What hosts should have, when that is not what their roles say.
     pub declares: Option<Declare>,
     /// Whether hosts have all that their roles say afterwards.
@@ -71,6 +73,7 @@ pub fn change(context: &Context, prepared: Prepared, mut job: Job) -> Result<End
     context.block_on(async {
         let mut run = Run::start(context, prepared, job.verb, true)?;
         run.engine.declares = job.declares.take();
+        run.engine.extra_questions = job.questions.take();
         let mut planned = None;
         match carry_out(&job, context, &run, &hosts, &mut planned).await {
             Ok(summary) => {

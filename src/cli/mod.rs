@@ -1,5 +1,6 @@
 //! One file per verb: its arguments (their comments are the help) and a thin function.
 
+mod app;
 mod apply;
 mod args;
 mod change;
@@ -15,6 +16,7 @@ mod history;
 mod hooks;
 mod hosts;
 mod init;
+mod inventory_edit;
 mod lab;
 mod man;
 mod plan;
@@ -63,6 +65,7 @@ enum Verb {
     Check(check::Args),
     Plan(plan::Args),
     Apply(apply::Args),
+    App(app::Args),
     Render(render::Args),
     Status(status::Args),
     Graph(graph::Args),
@@ -97,6 +100,7 @@ fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
         Verb::Check(args) => check::run(&args, context),
         Verb::Plan(args) => plan::run(&args, context),
         Verb::Apply(args) => apply::run(&args, context),
+        Verb::App(args) => app::run(&args, context),
         Verb::Render(args) => render::run(&args, context),
         Verb::Status(args) => status::run(&args, context),
         Verb::Graph(args) => graph::run(&args, context),

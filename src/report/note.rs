@@ -115,6 +115,19 @@ pub enum Note {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
+    /// `app list`: a release that is built on a host.
+    Release {
+        /// The host's name.
+        host: String,
+        /// Its id, the name of its folder.
+        release: String,
+        /// Whether it is the one that serves.
+        serves: bool,
+        /// When it was built, RFC 3339.
+        built: String,
+        /// What it was built from: name, ref and commit of each app.
+        refs: String,
+    },
     /// `exec`: a line that the command printed.
     Output {
         /// The host's name.

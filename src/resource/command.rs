@@ -119,6 +119,27 @@ impl Command {
     fn key(&self, index: usize) -> String {
         format!("{}#{index}", self.name)
     }
+
+    /// The shell that runs it, without its guards.
+    pub(super) fn invocation(&self, script: &mut Script) -> String {
+        let body = script.blob(format!(
+            "set -eu\ncd {}\n{}\n",
+            sh(self.dir.as_deref().unwrap_or("/")),
+            self.run
+        ));
+        let input = match &self.input {
+            Some(input) => script.blob(input.clone()),
+            None => "/dev/null".into(),
+        };
+        let env = sh_words(self.env.iter().map(|(key, value)| format!("{key}={value}")));
+        // The body is read by root (the folder is root's) and handed over on a descriptor; nothing shows in argv.
+        let shell = format!("env {env} sh -c 'eval \"$(cat <&3)\"'");
+        let command = match &self.user {
+            Some(user) => format!("runuser -u {} -- {shell}", sh(user)),
+            None => shell,
+        };
+        format!("{command} 3<{body} <{input}")
+    }
 }
 
 impl Kind for Command {
@@ -189,24 +210,9 @@ impl Kind for Command {
         if change.action == Action::Check {
             self.look_first(&mut script);
         }
-        let body = script.blob(format!(
-            "set -eu\ncd {}\n{}\n",
-            sh(self.dir.as_deref().unwrap_or("/")),
-            self.run
-        ));
-        let input = match &self.input {
-            Some(input) => script.blob(input.clone()),
-            None => "/dev/null".into(),
-        };
-        let env = sh_words(self.env.iter().map(|(key, value)| format!("{key}={value}")));
-        // The body is read by root (the folder is root's) and handed over on a descriptor; nothing shows in argv.
-        let shell = format!("env {env} sh -c 'eval \"$(cat <&3)\"'");
-        let command = match &self.user {
-            Some(user) => format!("runuser -u {} -- {shell}", sh(user)),
-            None => shell,
-        };
+        let command = self.invocation(&mut script);
         script.line(format!(
-            "{command} 3<{body} <{input} || fail {}",
+            "{command} || fail {}",
             sh(&format!("could not: {}", self.name))
         ));
         for guard in &self.guards {

@@ -18,6 +18,7 @@ mod path;
 pub mod probe;
 mod program;
 pub mod redis;
+mod release;
 pub mod replica;
 pub mod replication;
 pub mod script;
@@ -35,11 +36,12 @@ pub use database::{Database, DatabaseOldPasswords, DatabaseUser};
 pub use facts::Facts;
 pub use file::{Block, File, Source, Validator};
 pub use json::JsonKeys;
-pub use observed::Observed;
+pub use observed::{Observed, PathKind};
 pub use package::Package;
 pub use path::{Absent, Directory, Link};
 pub use program::{Program, Reloads};
 pub use redis::{RedisOldPasswords, RedisPassword};
+pub use release::{Mark, Migration, Release, ReleaseDatabase, gate};
 pub use replica::{DataDirectory, Replica, SemiSync, Writer};
 pub use script::Script;
 pub use service::{OnChange, Service, Stopped};
@@ -83,6 +85,7 @@ pub enum Spec {
     Program(Program),
     RedisOldPasswords(RedisOldPasswords),
     RedisPassword(RedisPassword),
+    Release(Box<Release>),
     Replica(Replica),
     SemiSync(SemiSync),
     Service(Service),
@@ -151,6 +154,7 @@ impl Spec {
             Spec::Program(k) => k,
             Spec::RedisOldPasswords(k) => k,
             Spec::RedisPassword(k) => k,
+            Spec::Release(k) => k.as_ref(),
             Spec::Replica(k) => k,
             Spec::SemiSync(k) => k,
             Spec::Service(k) => k,
@@ -196,6 +200,12 @@ into_spec!(
     User,
     Writer
 );
+
+impl From<Release> for Spec {
+    fn from(release: Release) -> Spec {
+        Spec::Release(Box::new(release))
+    }
+}
 
 /// The shell of several changes that converge together.
 pub fn converge_batch(batch: &Batch, members: &[(&Spec, &Change)]) -> Script {

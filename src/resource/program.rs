@@ -26,6 +26,8 @@ pub struct Program {
     pub group: String,
     /// Process names in it, as supervisord reports them.
     pub processes: Vec<String>,
+    /// Process names that work off jobs. While the app is brought to another release they end first and start last.
+    pub jobs: Vec<String>,
     /// The group's configuration file and whatever else it reads at start (a release link, an environment file).
     pub watches: Vec<String>,
     /// Processes that need no restart for some of those files.
@@ -62,9 +64,33 @@ impl Program {
         stale(seen, &self.watches, &self.stamp(), &unit.invocation, since)
     }
 
-    fn key(&self, process: &str) -> String {
+    /// Whether supervisord has it at all.
+    pub(super) fn is_known(&self, seen: &Observed) -> bool {
+        let known = seen.programs.as_ref();
+        known.is_some_and(|programs| self.processes.iter().any(|name| programs.contains_key(&self.key(name))))
+    }
+
+    /// What supervisorctl calls a process.
+    pub(super) fn key(&self, process: &str) -> String {
         format!("{}:{process}", self.group)
     }
+}
+
+/// Shell that ends the script with 1 unless all of these processes run. supervisorctl's exit status takes STARTING and
+/// BACKOFF for running; the words tell.
+pub(super) fn all_running(keys: impl IntoIterator<Item = String>) -> String {
+    format!(
+        "supervisorctl status {} | {{\n\
+         \x20   state=1\n\
+         \x20   while read -r name word rest; do\n\
+         \x20       echo \"$name $word $rest\"\n\
+         \x20       if [ \"$word\" != RUNNING ]; then state=1; break; fi\n\
+         \x20       state=0\n\
+         \x20   done\n\
+         \x20   exit $state\n\
+         }} || exit 1\n",
+        sh_words(keys)
+    )
 }
 
 impl Kind for Program {
@@ -153,21 +179,12 @@ impl Kind for Program {
                 sh(&sh_words(others.map(|process| self.key(process))))
             ));
         }
-        let keys = sh_words(self.processes.iter().map(|process| self.key(process)));
-        // supervisorctl's exit status takes STARTING and BACKOFF for running; the words tell.
         let health = script.blob(format!(
-            "supervisorctl status {keys} | {{\n\
-             \x20   state=1\n\
-             \x20   while read -r name word rest; do\n\
-             \x20       echo \"$name $word $rest\"\n\
-             \x20       if [ \"$word\" != RUNNING ]; then state=1; break; fi\n\
-             \x20       state=0\n\
-             \x20   done\n\
-             \x20   exit $state\n\
-             }} || exit 1\n\
+            "{}\
              [ ! -e \"$R/leaving\" ] || while read -r pid; do\n\
              \x20   [ ! -d \"/proc/$pid\" ] || {{ echo \"process $pid still serves with what it had loaded before\"; exit 1; }}\n\
              done <\"$R/leaving\"\n{}\n",
+            all_running(self.processes.iter().map(|process| self.key(process))),
             self.health
         ));
         script.line(format!(

@@ -9,7 +9,7 @@ use super::Scope;
 use crate::error::{Error, Result};
 use crate::inventory::{App, HostRole, Process, Site};
 use crate::quote::{sh, sh_words, sql_name};
-use crate::resource::{Facts, Program, Reloads, Validator};
+use crate::resource::{Facts, Program, Reloads, Validator, gate};
 use crate::topology::{HostView, Topology};
 
 /// Who serves files from the app's folders; Debian's own user and group of web servers.
@@ -184,23 +184,42 @@ pub fn checkout(url: &str, git_ref: &str, dest: &str) -> String {
     )
 }
 
+/// Shell that makes a marker, with what a step left for it in `MARKER~` if it did.
+pub fn marked(marker: &str) -> String {
+    let marker = sh(marker);
+    format!("[ -e {marker}~ ] || : >{marker}~\nmv -fT -- {marker}~ {marker}")
+}
+
+/// Shell, in a fresh checkout, that keeps `NAME REF COMMIT` in `file`: what `app list` shows.
+pub fn note_commit(name: &str, git_ref: &str, file: &str) -> String {
+    format!(
+        "printf '%s %s %s\\n' {} {} \"$(git rev-parse HEAD)\" >{}",
+        sh(name),
+        sh(git_ref),
+        sh(file)
+    )
+}
+
 /// Whether this host migrates, and makes sites, for all: the first that runs the app.
 pub fn leads(view: &HostView) -> bool {
     let first = view.topology.hosts().find(HostView::runs_app);
     first.is_some_and(|first| first.host.name == view.host.name)
 }
 
-/// Shell that keeps the release `id`, the current one and the newest of the others.
+/// Shell that keeps the release `id`, the current one, the one that an update which was cut off began with, and the newest
+/// of the others.
 pub fn prune_releases(path: &str, id: &str) -> String {
     format!(
         "now=$(readlink -- {path}/current || :)\n\
-         kept=0\n\
+         kept=0 from=\n\
+         [ ! -e {gate} ] || read -r _ from _ <{gate} || :\n\
          for old in $(ls -1t -- {path}/releases); do\n\
-         \x20   case $old in {id} | \"${{now##*/}}\") continue ;; esac\n\
+         \x20   case $old in {id} | \"${{now##*/}}\" | \"$from\") continue ;; esac\n\
          \x20   kept=$((kept + 1))\n\
          \x20   [ \"$kept\" -le 1 ] || rm -rf -- {path}/releases/\"$old\"\n\
          done",
         path = sh(path),
+        gate = sh(&gate(path)),
     )
 }
 
@@ -233,6 +252,9 @@ pub struct Supervised {
     pub stopwaitsecs: u32,
     /// Whether its whole process group is told to end, for commands that run below a shell.
     pub stop_group: bool,
+    /// Whether it works off jobs: while the app is brought to another release it ends first and starts last, and waits when
+    /// it is started in between.
+    pub jobs: bool,
     /// Environment besides HOME, USER and LANG; world-readable.
     pub environment: Vec<(String, String)>,
     /// Watched files that it takes up on SIGHUP without an interruption, as gunicorn does with what its configuration
@@ -252,6 +274,7 @@ impl Default for Supervised {
             startsecs: 2,
             stopwaitsecs: 40,
             stop_group: false,
+            jobs: false,
             environment: Vec::new(),
             reloads: Vec::new(),
         }
@@ -289,20 +312,61 @@ pub fn logs(group: &str) -> String {
     format!("/var/log/supervisor/{group}")
 }
 
+/// A group of programs of the app.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Its name under supervisord.
+    pub name: String,
+    /// What is in it.
+    pub programs: Vec<Supervised>,
+    /// What they read at start besides their configuration.
+    pub watches: Vec<String>,
+    /// Shell test that passes when they serve.
+    pub health: String,
+    /// How long that may take.
+    pub patience: Duration,
+}
+
+impl Group {
+    fn configuration(&self) -> String {
+        format!("/etc/supervisor/conf.d/{}.conf", self.name)
+    }
+
+    /// The programs as a resource.
+    pub fn program(&self) -> Program {
+        let group = &self.name;
+        let stop = self.programs.iter().map(|program| program.stopwaitsecs).max();
+        let names = |of: fn(&Supervised) -> bool| {
+            let programs = self.programs.iter().filter(|program| of(program));
+            programs.flat_map(|program| program.processes(group)).collect()
+        };
+        Program {
+            group: group.clone(),
+            processes: names(|program| !program.may_end),
+            jobs: names(|program| program.jobs),
+            watches: [vec![self.configuration()], self.watches.clone()].concat(),
+            reloads: self
+                .programs
+                .iter()
+                .filter(|program| program.count == 1 && !program.reloads.is_empty())
+                .map(|program| Reloads {
+                    process: format!("{group}-{}", program.name),
+                    files: program.reloads.clone(),
+                })
+                .collect(),
+            health: self.health.clone(),
+            patience: self.patience,
+            stop: Duration::from_secs(stop.unwrap_or(0).into()),
+        }
+    }
+}
+
 /// Declares a group of programs: configuration, logs with their rotation, and that they run.
-///
-/// `watches` is what they read at start besides their configuration; `health` the shell test that passes when they serve.
 ///
 /// # Errors
 /// A template's.
-pub fn supervise(
-    scope: &mut Scope,
-    group: &str,
-    programs: &[Supervised],
-    watches: Vec<String>,
-    health: String,
-    patience: Duration,
-) -> Result<()> {
+pub fn supervise(scope: &mut Scope, wanted: &Group) -> Result<()> {
+    let (group, programs) = (wanted.name.as_str(), &wanted.programs);
     let process = scope.inventory().app.process();
     let logs = logs(group);
     scope.directory(&logs, "root", "adm", 0o750);
@@ -320,7 +384,14 @@ pub fn supervise(
     let entries = programs
         .iter()
         .map(|program| {
-            let environment: Vec<_> = common.iter().chain(&program.environment).cloned().collect();
+            // `run` looks at it, see `waits_for_the_gate`.
+            let jobs = program.jobs.then(|| ("HACTL_JOBS".to_owned(), "1".to_owned()));
+            let environment: Vec<_> = common
+                .iter()
+                .chain(&jobs)
+                .chain(&program.environment)
+                .cloned()
+                .collect();
             Ok(json!({
                 "name": format!("{group}-{}", program.name),
                 "command": supervisor_text(&sh_words(&program.command))?,
@@ -339,9 +410,8 @@ pub fn supervise(
         .iter()
         .map(|program| format!("{group}-{}", program.name))
         .collect();
-    let path = format!("/etc/supervisor/conf.d/{group}.conf");
     let mut file = scope.file(
-        &path,
+        &wanted.configuration(),
         "supervisor/programs.conf",
         &json!({
             "group": group,
@@ -353,32 +423,7 @@ pub fn supervise(
     )?;
     file.validator = Some(supervisor_validator());
     scope.add(file);
-    scope.add(Program {
-        group: group.to_owned(),
-        processes: programs
-            .iter()
-            .filter(|program| !program.may_end)
-            .flat_map(|program| program.processes(group))
-            .collect(),
-        watches: [vec![path], watches].concat(),
-        reloads: programs
-            .iter()
-            .filter(|program| program.count == 1 && !program.reloads.is_empty())
-            .map(|program| Reloads {
-                process: format!("{group}-{}", program.name),
-                files: program.reloads.clone(),
-            })
-            .collect(),
-        health,
-        patience,
-        stop: Duration::from_secs(
-            programs
-                .iter()
-                .map(|program| program.stopwaitsecs.into())
-                .max()
-                .unwrap_or(0),
-        ),
-    });
+    scope.add(wanted.program());
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frappe::programs;
 use super::redis::Instance;
-use super::{certbot, endpoint, nginx, redis};
+use super::{certbot, endpoint, gate, nginx, redis};
 use crate::inventory::{App, HostRole, Site};
 use crate::quote::sh;
 use crate::resource::{Ask, Observed, replication};
@@ -75,6 +75,8 @@ pub enum Kind {
     },
     /// A Redis instance answers to its password and can write; the shell prints lines of INFO.
     Redis(String),
+    /// A release is there, and the sites are not closed by an update; the paths of its link and of the gate.
+    Open(String, String),
     /// File systems have room; the paths that matter.
     Disk(Vec<String>),
 }
@@ -115,6 +117,10 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         for group in groups {
             add(format!("programs {group}"), Kind::Programs(group.to_owned()));
         }
+        add(
+            format!("release {}", inventory.app.name()),
+            Kind::Open(gate::current(&inventory.app), gate::path(&inventory.app)),
+        );
         disk.push(match &inventory.app {
             App::Frappe(frappe) => frappe.path.clone(),
             App::Wsgi(wsgi) => wsgi.path.clone(),
@@ -198,6 +204,10 @@ pub fn questions(checks: &[Check]) -> Ask {
             }
             Kind::MariaDb => ask.sql(&check.name, "SHOW GLOBAL STATUS LIKE 'Uptime'"),
             Kind::Replication { .. } => ask.test(replication::KEY, replication::QUESTION),
+            Kind::Open(current, gate) => {
+                ask.path(current);
+                ask.lines.insert(gate.clone());
+            }
             Kind::Disk(paths) => {
                 // A path that is not there yet must not hide the others.
                 let rows: Vec<_> = paths
@@ -233,6 +243,17 @@ pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
                 super::replication::health(replication::Replication::seen(seen).as_ref(), *semi_sync)
             }
             Kind::Redis(_) => output(seen, check, read_redis),
+            Kind::Open(current, gate) => match seen.lines.get(gate) {
+                None if !seen.paths.contains_key(current) => (State::Bad, "is not installed".into()),
+                None => (State::Ok, "open".into()),
+                Some(line) => {
+                    let line: String = line.chars().take(60).collect();
+                    (
+                        State::Bad,
+                        format!("closed: an update runs or was cut off ({line}); hactl apply ends it"),
+                    )
+                }
+            },
             Kind::Disk(_) => match seen.tests.get(&check.name) {
                 Some(test) => read_disk(&test.output),
                 None => (State::Bad, "no answer".into()),

@@ -10,6 +10,7 @@ pub mod certbot;
 mod dbcheck;
 mod endpoint;
 mod frappe;
+mod gate;
 pub mod health;
 pub mod live;
 mod mariadb;
@@ -64,9 +65,10 @@ pub const ROLES: &[Role] = &[
     redis::ROLE,
     endpoint::ROLE,
     supervisor::ROLE,
-    wsgi::ROLE,
     nginx::ROLE,
-    // After nginx: its realtime server trusts the certificate that nginx's role makes.
+    // The application after nginx: its update closes the sites there, and Frappe's realtime server trusts the certificate
+    // that nginx's role makes.
+    wsgi::ROLE,
     frappe::ROLE,
     adopt::ROLE,
     passwords::ROLE,

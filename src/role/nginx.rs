@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Role, Scope, certbot, stage};
+use super::{Role, Scope, certbot, gate, stage};
 use crate::error::Result;
 use crate::inventory::secrets::pem;
 use crate::inventory::{App, Site, Tls};
@@ -267,6 +267,7 @@ fn sites(scope: &Scope) -> Value {
         .collect();
     json!({
         "upstreams": upstreams,
+        "gate": gate::path(&inventory.app),
         "sites": sites,
         "http_port": inventory.nginx.http_port,
         "https_port": inventory.nginx.https_port,

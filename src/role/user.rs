@@ -303,7 +303,16 @@ fn programs(scope: &mut Scope, role: &UserRole) -> Result<()> {
     };
     let programs: Vec<Supervised> = role.programs.iter().map(supervised).collect();
     let patience = std::time::Duration::from_secs(60);
-    app::supervise(scope, &role.name, &programs, role.paths(), "true".into(), patience)
+    app::supervise(
+        scope,
+        &app::Group {
+            name: role.name.clone(),
+            programs,
+            watches: role.paths(),
+            health: "true".into(),
+            patience,
+        },
+    )
 }
 
 /// What two roles declare as the same: packages and directories may be, of everything else only one can be meant.

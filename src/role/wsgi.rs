@@ -8,12 +8,12 @@ use std::time::Duration;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::app::{self, Supervised};
-use super::{Role, Scope, stage};
+use super::app::{self, Group, Supervised};
+use super::{Role, Scope, gate, stage};
 use crate::error::Result;
 use crate::inventory::{App, HostRole, Wsgi};
 use crate::quote::sh;
-use crate::resource::{Command, Guard};
+use crate::resource::{Command, Guard, Mark, Migration};
 use crate::topology::HostView;
 
 /// The role.
@@ -50,8 +50,12 @@ fn declare(scope: &mut Scope) -> Result<()> {
     scope.directory(&format!("{path}/releases"), &process.user, app::WEB_GROUP, 0o750);
     let watches = files(scope, wsgi)?;
     build(scope, wsgi);
-    scope.link(&format!("{path}/current"), &format!("releases/{}", release(wsgi)));
-    run(scope, wsgi, watches)
+    let group = group(scope, wsgi, watches);
+    serve(scope, wsgi, group.as_ref())?;
+    match group {
+        Some(group) => app::supervise(scope, &group),
+        None => Ok(()),
+    }
 }
 
 /// Environment, wrapper, gunicorn's and the workers' files; gives those that processes read at start.
@@ -109,7 +113,10 @@ fn build(scope: &mut Scope, wsgi: &Wsgi) {
     let command = |name: String, marker: &str, run: String, deadline: u64| Command {
         name,
         guards: vec![Guard::Exists(format!("{root}/.hactl/{marker}"))],
-        run: format!("umask 022\n{run}\nsync\n: >{}", sh(&format!("{root}/.hactl/{marker}"))),
+        run: format!(
+            "umask 022\n{run}\nsync\n{}",
+            app::marked(&format!("{root}/.hactl/{marker}"))
+        ),
         user: Some(process.user.clone()),
         dir: Some(format!("{path}/releases")),
         env: app::environment(process),
@@ -117,7 +124,11 @@ fn build(scope: &mut Scope, wsgi: &Wsgi) {
         deadline: Duration::from_secs(deadline),
         creates: Vec::new(),
     };
-    let fetch = format!("{}mkdir .hactl", app::checkout(&wsgi.url, &wsgi.git_ref, &root));
+    let fetch = format!(
+        "{}mkdir .hactl\n{}",
+        app::checkout(&wsgi.url, &wsgi.git_ref, &root),
+        app::note_commit(&wsgi.name, &wsgi.git_ref, &format!("{root}/.hactl/code~")),
+    );
     scope.add(command(
         format!("code of release {id} ({})", wsgi.git_ref),
         "code",
@@ -141,21 +152,37 @@ fn build(scope: &mut Scope, wsgi: &Wsgi) {
         ),
         1800,
     ));
-    if let Some(migrate) = &wsgi.migrate
-        && app::leads(&scope.view)
-    {
-        let run = format!(
-            "RELEASE={} {} sh -c {}",
-            sh(&root),
-            sh(&format!("{path}/run")),
-            sh(migrate)
-        );
-        scope.add(command(format!("migrations of release {id}"), "migrated", run, 3600));
-    }
 }
 
-fn run(scope: &mut Scope, wsgi: &Wsgi, mut watches: Vec<String>) -> Result<()> {
-    let (path, process) = (&wsgi.path, &wsgi.process);
+/// The release in service, its migrations done.
+fn serve(scope: &mut Scope, wsgi: &Wsgi, group: Option<&Group>) -> Result<()> {
+    let path = &wsgi.path;
+    let id = release(wsgi);
+    let root = format!("{path}/releases/{id}");
+    let mut wanted = gate::release(scope, path, id, wsgi.git_ref.clone(), &wsgi.health)?;
+    wanted.programs = group.map(Group::program).into_iter().collect();
+    if let Some(migrate) = wsgi.migrate.as_ref().filter(|_| app::leads(&scope.view)) {
+        let run = format!(
+            "umask 022\nRELEASE={} {} sh -c {}\n: >{marker}\nsync {marker}",
+            sh(&root),
+            sh(&format!("{path}/run")),
+            sh(migrate),
+            marker = sh(&format!("{root}/.hactl/migrated")),
+        );
+        wanted.migrations = vec![Migration {
+            name: wsgi.name.clone(),
+            command: gate::command(&wsgi.process, format!("migrations of {}", wsgi.name), path, run, 3600),
+            mark: Mark::InRelease,
+            there: None,
+        }];
+    }
+    scope.add(wanted);
+    Ok(())
+}
+
+/// What runs; nothing on a host that has neither role.
+fn group(scope: &Scope, wsgi: &Wsgi, mut watches: Vec<String>) -> Option<Group> {
+    let path = &wsgi.path;
     let wrapper = format!("{path}/run");
     let mut programs = Vec::new();
     let mut health = String::from("true");
@@ -182,15 +209,18 @@ fn run(scope: &mut Scope, wsgi: &Wsgi, mut watches: Vec<String>) -> Result<()> {
             stopwaitsecs: 60,
             // The shell between supervisord and the command passes no signal on.
             stop_group: true,
+            jobs: true,
             ..Supervised::default()
         }));
     }
-    if programs.is_empty() {
-        return Ok(());
-    }
-    let _ = process;
     watches.push(format!("{path}/current"));
-    app::supervise(scope, &wsgi.name, &programs, watches, health, Duration::from_secs(60))
+    (!programs.is_empty()).then(|| Group {
+        name: wsgi.name.clone(),
+        programs,
+        watches,
+        health,
+        patience: Duration::from_secs(60),
+    })
 }
 
 /// Passes when gunicorn answers for the first site with less than 400.

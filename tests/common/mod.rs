@@ -4,6 +4,9 @@
 pub mod inside;
 pub mod lab;
 pub mod model;
+pub mod release_host;
+pub mod releases;
 pub mod sandbox;
 pub mod sshd;
 pub mod stack;
+pub mod visitor;

@@ -226,17 +226,15 @@ impl Made {
 
     /// What the command whose name begins so runs.
     fn command(&self, name: &str) -> &str {
-        let mut commands = self
-            .desired
-            .resources
-            .iter()
-            .filter_map(|resource| match &resource.spec {
-                Spec::Command(command) => Some(command),
-                _ => None,
-            });
+        let mut commands = self.desired.resources.iter().flat_map(|resource| match &resource.spec {
+            Spec::Command(command) => vec![command],
+            Spec::Release(release) => release.migrations.iter().map(|migration| &migration.command).collect(),
+            _ => Vec::new(),
+        });
         let command = commands.find(|command| command.name.starts_with(name));
         // The marker's folder is made by the checkout, which does nothing here.
-        command.map_or("", |command| command.run.split("\nsync\n").next().unwrap_or_default())
+        let run = command.map_or("", |command| command.run.split("\nsync\n").next().unwrap_or_default());
+        run.rsplit_once("\n: >").map_or(run, |(run, _)| run)
     }
 
     /// What is shown of it moves no cursor.

@@ -5,6 +5,7 @@ import logging
 import socket
 from datetime import datetime, timezone
 from html import escape
+from pathlib import Path
 from urllib.parse import parse_qs
 
 from guestbook import store
@@ -14,6 +15,9 @@ __version__ = "1.0.0"
 LONGEST_BODY = 8 * 1024
 LONGEST_AUTHOR = 60
 LONGEST_TEXT = 500
+
+# nginx serves the same file: an answer shows whether code, database and assets are of one release.
+ASSETS = Path(__file__).parent / "static" / "version.txt"
 
 log = logging.getLogger("guestbook")
 
@@ -104,6 +108,8 @@ def state(environ):
             "redis_counter": store.counter(),
             "jobs_done": done,
             "version": __version__,
+            "schema": store.schema(),
+            "assets": ASSETS.read_text().strip(),
             "host": socket.gethostname(),
         }
     )

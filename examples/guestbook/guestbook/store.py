@@ -93,6 +93,13 @@ def counts():
         return cursor.fetchone()
 
 
+def schema():
+    """The last migration step that the database has."""
+    with database() as cursor:
+        cursor.execute("SELECT MAX(step) FROM migration")
+        return cursor.fetchone()[0]
+
+
 def count_up():
     with redis_at("REDIS_CACHE_URL") as cache:
         cache.incr(COUNTER)

@@ -3,10 +3,11 @@
 use std::io::IsTerminal;
 
 use super::super::args::InventoryArg;
-use super::super::change::{self, Consent, Deed, Job};
+use super::super::change::{self, Consent, Job};
 use super::super::context::{Context, Ended, Missing, Prepared, keyring};
+use super::super::inventory_edit::Edit;
 use crate::error::{Error, Result};
-use crate::inventory::edit::{self, sites::NewSite};
+use crate::inventory::edit::sites::{self, NewSite};
 use crate::inventory::{self, App, Inventory, rules, secrets};
 use crate::quote::terminal;
 use crate::report::{DiffMode, Format};
@@ -49,7 +50,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let loaded = context.inventory(&args.inventory)?;
     let now = &loaded.inventory;
     let site = wanted(args, now)?;
-    let text = edit::sites::add(&now.source, &site)?;
+    let text = sites::add(&now.source, &site)?;
     // A place in these errors may be one in the line that is yet to be written.
     let unwritten =
         |error: Error| error.hint("nothing was written; the inventory is shown as it would be with the new site");
@@ -76,6 +77,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         diff: args.diff,
         consent,
         narrow: &|_| Ok(()),
+        questions: None,
         declares: None,
         whole: true,
         deed: Some(&edit),
@@ -118,43 +120,4 @@ fn wanted(args: &Args, inventory: &Inventory) -> Result<NewSite> {
         admin_password: args.admin_password.clone(),
         apps: args.apps.clone(),
     })
-}
-
-/// A change of the inventory's file that goes with one of hosts.
-pub(super) struct Edit<'a> {
-    context: &'a Context,
-    path: std::path::PathBuf,
-    before: std::sync::Arc<str>,
-    after: String,
-    said: String,
-}
-
-impl<'a> Edit<'a> {
-    pub(super) fn new(context: &'a Context, inventory: &Inventory, after: String, said: String) -> Self {
-        Edit {
-            context,
-            path: inventory.path.clone(),
-            before: std::sync::Arc::clone(&inventory.source.text),
-            after,
-            said,
-        }
-    }
-}
-
-impl Deed for Edit<'_> {
-    fn begin(&self) -> Result<()> {
-        edit::replace(&self.path, &self.before, &self.after)?;
-        self.context
-            .console
-            .say(&format!("{} {}\n", self.said, self.path.display()));
-        Ok(())
-    }
-
-    fn undo(&self) -> Result<()> {
-        edit::replace(&self.path, &self.after, &self.before)?;
-        self.context
-            .console
-            .say(&format!("no host was changed; {} is as it was\n", self.path.display()));
-        Ok(())
-    }
 }

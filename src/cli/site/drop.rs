@@ -3,7 +3,7 @@
 use super::super::args::InventoryArg;
 use super::super::change::{self, Consent, Deed, Job};
 use super::super::context::{Context, Ended, Missing, Prepared};
-use super::create::Edit;
+use super::super::inventory_edit::Edit;
 use super::look::{self, Looked};
 use crate::engine::journal;
 use crate::error::{Error, Kind, Result};
@@ -90,6 +90,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         diff: args.diff,
         consent,
         narrow: &|_| Ok(()),
+        questions: None,
         declares: Some(Box::new(move |view, facts, templates, secrets| {
             crate::role::site::drop(view, facts, templates, secrets, &declared)
         })),

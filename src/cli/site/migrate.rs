@@ -56,6 +56,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         diff: DiffMode::default(),
         consent,
         narrow: &|_| Ok(()),
+        questions: None,
         declares: Some(Box::new(move |view, facts, templates, secrets| {
             crate::role::site::migrate(view, facts, templates, secrets, &names)
         })),

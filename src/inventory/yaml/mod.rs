@@ -44,3 +44,60 @@ pub fn read<T: DeserializeOwned>(text: &str) -> (Option<At<T>>, Vec<Diagnostic>)
 pub fn too_big(bytes: u64) -> String {
     format!("the file has {bytes} bytes; more than {MAX_BYTES} is no inventory")
 }
+
+/// Whether an unquoted scalar is text, and no number, truth value or null.
+pub fn is_text(plain: &str) -> bool {
+    matches!(scalar::resolve(plain), scalar::Plain::Text(_))
+}
+
+/// A scalar of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// Where it hangs: keys and positions in lists, from the root.
+    pub path: Vec<String>,
+    /// Its value; of an empty collection nothing.
+    pub text: String,
+    /// Its tag, if it has one of its own.
+    pub tag: Option<String>,
+    /// Where it is written: for an alias the place of what it stands for.
+    pub span: Span,
+}
+
+/// All scalars, aliases as what they stand for; `None` when the text is no document.
+pub fn leaves(text: &str) -> Option<Vec<Leaf>> {
+    let mut errors = Vec::new();
+    let root = tree::build(text, &mut errors).filter(|_| errors.is_empty())?;
+    let mut leaves = Vec::new();
+    collect(&root, &mut Vec::new(), &mut leaves);
+    Some(leaves)
+}
+
+fn collect(node: &tree::Node, path: &mut Vec<String>, leaves: &mut Vec<Leaf>) {
+    let mut leaf = |text: &str, path: &[String]| {
+        leaves.push(Leaf {
+            path: path.to_vec(),
+            text: text.to_owned(),
+            tag: node.tag.clone(),
+            span: node.span,
+        });
+    };
+    match &node.value {
+        tree::Value::Scalar { text, .. } => leaf(text, path),
+        tree::Value::List(items) if items.is_empty() => leaf("", path),
+        tree::Value::Map(entries) if entries.is_empty() => leaf("", path),
+        tree::Value::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(index.to_string());
+                collect(item, path, leaves);
+                path.pop();
+            }
+        }
+        tree::Value::Map(entries) => {
+            for entry in entries {
+                path.push(entry.key.clone());
+                collect(&entry.value, path, leaves);
+                path.pop();
+            }
+        }
+    }
+}

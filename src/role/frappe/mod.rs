@@ -15,6 +15,7 @@ pub(super) mod programs;
 mod release;
 mod site;
 mod tasks;
+mod update;
 
 pub(super) use tasks::{migrate_now, quiet};
 
@@ -62,6 +63,8 @@ fn declare(scope: &mut Scope) -> Result<()> {
     folders(scope, frappe);
     let watches = files(scope, frappe)?;
     release::declare(scope, frappe);
+    let groups = programs::declared(&scope.view, frappe, watches);
+    update::declare(scope, frappe, &groups)?;
     let mut work = Vec::new();
     for site in &scope.inventory().sites {
         work.extend(site::declare(scope, frappe, site)?);
@@ -79,7 +82,9 @@ fn declare(scope: &mut Scope) -> Result<()> {
     }
     work.into_iter().for_each(|command| scope.add(command));
     // Only now: a host that boots must not start the programs of both benches.
-    programs::declare(scope, frappe, watches)?;
+    for group in &groups {
+        app::supervise(scope, group)?;
+    }
     later.into_iter().for_each(|command| scope.add(command));
     Ok(())
 }

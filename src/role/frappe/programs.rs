@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::app::{self, Supervised};
+use super::super::app::{Group, Supervised};
 use super::super::nginx;
-use super::{Scope, gunicorn_config};
-use crate::error::Result;
+use super::gunicorn_config;
 use crate::inventory::{Frappe, HostRole, QueueWorker};
 use crate::quote::sh;
 use crate::topology::HostView;
@@ -18,39 +17,44 @@ const WEB: &str = "frappe";
 /// Group of what works off queues. Its own, since a restart waits for jobs to end, which no visitor should.
 const WORKERS: &str = "frappe-workers";
 
-/// Declares the programs; `watches` is what all of them read at start.
-pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, mut watches: Vec<String>) -> Result<()> {
+/// The groups of programs; `watches` is what all of them read at start.
+pub(super) fn declared(view: &HostView, frappe: &Frappe, mut watches: Vec<String>) -> Vec<Group> {
     watches.push(format!("{}/current", frappe.path));
-    if scope.view.has(HostRole::App) {
-        let trusted = certificate(&scope.view);
-        let programs = [web(frappe), socketio(frappe, trusted.as_deref().unwrap_or(TRUSTED))];
+    let mut groups = Vec::new();
+    if view.has(HostRole::App) {
+        let trusted = certificate(view);
+        let programs = vec![web(frappe), socketio(frappe, trusted.as_deref().unwrap_or(TRUSTED))];
         let mut watches = watches.clone();
         watches.push(gunicorn_config(frappe));
         watches.extend(trusted);
-        let health = test(&scope.view, frappe);
-        app::supervise(scope, WEB, &programs, watches, health, Duration::from_secs(90))?;
+        groups.push(Group {
+            name: WEB.into(),
+            programs,
+            watches,
+            health: test(view, frappe),
+            patience: Duration::from_secs(90),
+        });
     }
-    if scope.view.has(HostRole::Worker) {
+    if view.has(HostRole::Worker) {
         let mut programs: Vec<_> = frappe
             .workers
             .iter()
             .map(|worker| queue_worker(frappe, worker))
             .collect();
-        if schedules(&scope.view) {
+        if schedules(view) {
             programs.push(schedule(frappe));
         }
         if !programs.is_empty() {
-            app::supervise(
-                scope,
-                WORKERS,
-                &programs,
+            groups.push(Group {
+                name: WORKERS.into(),
+                programs,
                 watches,
-                "true".into(),
-                Duration::from_secs(60),
-            )?;
+                health: "true".into(),
+                patience: Duration::from_secs(60),
+            });
         }
     }
-    Ok(())
+    groups
 }
 
 /// The groups that a host has.
@@ -120,6 +124,7 @@ fn socketio(frappe: &Frappe, trusted: &str) -> Supervised {
 fn schedule(frappe: &Frappe) -> Supervised {
     Supervised {
         may_end: true,
+        jobs: true,
         ..program(frappe, "schedule", command(frappe, &["schedule"]), 150)
     }
 }
@@ -130,6 +135,7 @@ fn queue_worker(frappe: &Frappe, worker: &QueueWorker) -> Supervised {
     Supervised {
         count: worker.count,
         stopwaitsecs: worker.timeout.saturating_add(60),
+        jobs: true,
         ..program(
             frappe,
             &worker.name,

@@ -69,7 +69,7 @@ fn environment(frappe: &Frappe) -> Vec<(String, String)> {
 fn step(frappe: &Frappe, name: String, dir: String, marker: String, run: &str, deadline: u64) -> Command {
     Command {
         name,
-        run: format!("umask 022\n{run}\nsync\n: >{}", sh(&marker)),
+        run: format!("umask 022\n{run}\nsync\n{}", app::marked(&marker)),
         guards: vec![Guard::Exists(marker)],
         user: Some(frappe.process.user.clone()),
         dir: Some(dir),
@@ -90,7 +90,7 @@ pub(super) const QUIETLY: &str = "quietly() {\n\
      \x20   return 1\n\
      }\n";
 
-/// Declares the release and that it is the current one.
+/// Declares how the release is built.
 pub(super) fn declare(scope: &mut Scope, frappe: &Frappe) {
     let path = &frappe.path;
     let id = id(frappe);
@@ -109,7 +109,9 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe) {
         let fetch = format!(
             "mkdir -p -- {root}/apps {root}/.hactl\n\
              {checkout}\
-             [ -f {name}/hooks.py ] || {{ echo {none}; exit 1; }}",
+             [ -f {name}/hooks.py ] || {{ echo {none}; exit 1; }}\n\
+             {note}",
+            note = app::note_commit(&app.name, &app.git_ref, &format!("{root}/.hactl/code-{}~", app.name)),
             root = sh(&root),
             checkout = app::checkout(&app.url, &app.git_ref, &format!("{root}/apps/{}", app.name)),
             name = sh(&app.name),
@@ -130,15 +132,6 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe) {
     add("python", "python packages", &python_packages(frappe), 1800);
     add("node", "node packages", &node_packages(frappe), 1800);
     add("assets", "assets", &assets(frappe, &id), 1800);
-    scope.link(&format!("{path}/current"), &format!("releases/{id}"));
-    for (link, target) in [
-        ("apps", "current/apps"),
-        ("env", "current/env"),
-        ("sites/apps.txt", "../current/sites/apps.txt"),
-        ("sites/assets", "../current/sites/assets"),
-    ] {
-        scope.link(&format!("{path}/{link}"), target);
-    }
 }
 
 /// The link goes to node itself: the wheel's own command is a Python process that would stay in front of it.

@@ -125,7 +125,12 @@ fn create(scope: &Scope, frappe: &Frappe, site: &Site, input: Text) -> Command {
     }
 }
 
-/// Once for each release. Nobody works on the site meanwhile: what runs still has the code of the release before.
+/// Where it stands which release a site was migrated to.
+pub(super) fn stamp(site: &Site) -> String {
+    format!("/var/lib/hactl/stamps/migrated-{}", site.name)
+}
+
+/// The first time, which fills in what Frappe notes about its apps; from then on [`super::update`] migrates.
 pub(super) fn migrate(scope: &Scope, frappe: &Frappe, site: &Site) -> Command {
     let release = release::id(frappe);
     let apps: Vec<_> = std::iter::once("frappe")
@@ -137,7 +142,7 @@ pub(super) fn migrate(scope: &Scope, frappe: &Frappe, site: &Site) -> Command {
         sql_name(&site.db_name),
         apps.join(","),
     );
-    let (path, value) = (format!("/var/lib/hactl/stamps/migrated-{}", site.name), release.clone());
+    let (path, value) = (stamp(site), release.clone());
     let guards = vec![
         match adopt::migrated(frappe) {
             true => Guard::Inherited { path, value },

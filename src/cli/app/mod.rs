@@ -1,0 +1,63 @@
+//! `hactl app`
+
+mod list;
+mod update;
+
+use super::args::{InventoryArg, LimitArg};
+use super::context::{Context, Ended};
+use crate::error::Result;
+use crate::report::DiffMode;
+
+/// Bring the application to other refs, and list its releases
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Build the release that the inventory names beside the one that serves, migrate, switch, or go back
+    ///
+    /// The site serves while the release is built and running jobs end. Then it answers 503 until its database is dumped
+    /// and migrated and the new release is healthy. When that fails, the old release serves again with the database as it was.
+    Update(UpdateArgs),
+    /// List the releases that are built on every host, and which one serves
+    List {
+        #[command(flatten)]
+        inventory: InventoryArg,
+        #[command(flatten)]
+        limit: LimitArg,
+    },
+}
+
+/// `hactl app update`
+#[derive(Debug, clap::Args)]
+struct UpdateArgs {
+    #[command(flatten)]
+    inventory: InventoryArg,
+    /// Write a new ref into the inventory first: REF, or NAME=REF where there are several apps; may be repeated
+    #[arg(long, value_name = "NAME=REF")]
+    set: Vec<String>,
+    #[command(flatten)]
+    limit: LimitArg,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// How much of the diffs is shown: none, short (changed files, 60 lines each) or full (new files, too)
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "none|short|full"
+    )]
+    diff: DiffMode,
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<Ended> {
+    match &args.command {
+        Command::Update(args) => update::run(args, context),
+        Command::List { inventory, limit } => list::run(inventory, limit, context),
+    }
+}

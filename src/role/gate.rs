@@ -1,0 +1,124 @@
+//! The gate that closes an application's sites while its release changes, as the roles see it; see `resource/release.sh`.
+
+use std::time::Duration;
+
+use super::{Scope, app, nginx};
+use crate::error::Result;
+use crate::inventory::{App, HostRole, Process, Site};
+use crate::quote::sh;
+use crate::resource::{Command, Release, ReleaseDatabase, gate};
+use crate::secret::{Secret, Text};
+use crate::topology::HostView;
+
+/// curl's words for one look at a path of a site through this host's nginx, as seen from `address`.
+fn look(view: &HostView, site: &Site, address: &str, path: &str) -> String {
+    let ports = &view.topology.inventory.nginx;
+    let (scheme, port) = match nginx::certificate(site) {
+        Some(_) => ("https", ports.https_port),
+        None => ("http", ports.http_port),
+    };
+    let address = match address.contains(':') {
+        true => format!("[{address}]"),
+        false => address.to_owned(),
+    };
+    format!(
+        "--resolve {} {}",
+        sh(&format!("{}:{port}:{address}", site.name)),
+        sh(&format!("{scheme}://{}:{port}{path}", site.name))
+    )
+}
+
+/// A release with what is the same for every kind of application: how nginx is looked at, how MariaDB is reached.
+/// `path` is its folder, `id` the wanted build of `refs`, `health` the URL path that answers 2xx or 3xx.
+///
+/// # Errors
+/// A secret that is missing.
+pub fn release(scope: &Scope, path: &str, id: String, refs: String, health: &str) -> Result<Release> {
+    let view = &scope.view;
+    let process = scope.inventory().app.process();
+    let site = scope.inventory().sites.first().filter(|_| view.serves_web());
+    let accounts = match app::leads(view) {
+        true => app::databases(&scope.inventory().app, &scope.inventory().sites),
+        false => Vec::new(),
+    };
+    let databases = accounts.into_iter().map(|account| {
+        Ok(ReleaseDatabase {
+            client: match view.has(HostRole::Db) {
+                true => None,
+                false => Some(options(scope, &account)?),
+            },
+            name: account.name,
+        })
+    });
+    let databases = databases.collect::<Result<_>>()?;
+    Ok(Release {
+        name: scope.inventory().app.name().to_owned(),
+        path: path.to_owned(),
+        id,
+        refs,
+        user: process.user.clone(),
+        programs: Vec::new(),
+        port: process.web_port,
+        databases,
+        migrations: Vec::new(),
+        before_migrating: None,
+        before_opening: None,
+        visitor: site.map(|site| {
+            let address = view.host.address.to_string();
+            let words = look(view, site, &address, health);
+            format!("curl -ks -o /dev/null --max-time 10 -w '%{{http_code}}' {words}")
+        }),
+        through_nginx: site.map(|site| {
+            let words = look(view, site, "127.0.0.1", health);
+            // One that does not run is not the application's fault.
+            format!(
+                "[ \"$(systemctl is-active nginx.service)\" = active ] || exit 0\n\
+                 curl -kfsS -o /dev/null --max-time 8 {words} || {{ echo 'through nginx it does not answer'; exit 1; }}"
+            )
+        }),
+        patience: Duration::from_secs(60),
+    })
+}
+
+/// Options file of MariaDB's clients for the application's account.
+fn options(scope: &Scope, account: &app::DatabaseAccount) -> Result<Text> {
+    let endpoint = app::database(&scope.view);
+    let password = scope.secret(&account.password)?;
+    let quoted = password.reveal().replace('\\', "\\\\").replace('"', "\\\"");
+    Ok(Text::Secret(Secret::new(format!(
+        "[client]\nhost={}\nport={}\nprotocol=tcp\nuser=\"{}\"\npassword=\"{quoted}\"\n",
+        endpoint.host, endpoint.port, account.name
+    ))))
+}
+
+/// A command of a release, run as the application's user when it is its turn, whatever there is already.
+pub fn command(process: &Process, name: String, dir: &str, run: String, deadline: u64) -> Command {
+    Command {
+        name,
+        guards: Vec::new(),
+        run,
+        user: Some(process.user.clone()),
+        dir: Some(dir.to_owned()),
+        env: app::environment(process),
+        input: None,
+        deadline: Duration::from_secs(deadline),
+        creates: Vec::new(),
+    }
+}
+
+fn folder(app: &App) -> &str {
+    match app {
+        App::Frappe(frappe) => &frappe.path,
+        App::Wsgi(wsgi) => &wsgi.path,
+    }
+}
+
+/// The file that closes the sites of this application.
+pub fn path(app: &App) -> String {
+    gate(folder(app))
+}
+
+/// The link that leads to the release in service.
+pub fn current(app: &App) -> String {
+    format!("{}/current", folder(app))
+}
