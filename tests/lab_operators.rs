@@ -107,9 +107,11 @@ fn the_lock_goes_with_the_machine_of_its_holder() {
     stack.on_host(": >/run/gate");
     let mut first = stack
         .apply_until(&[], &[], |line| {
-            line.contains("step_started") && line.contains("migrations")
+            line.contains("step_started") && line.contains("\"release ")
         })
         .expect("it is in the step");
+    // Its migration waits at the gate.
+    stack.wait_until("the migration began", || !stack.running("guestbook.migrate").is_empty());
     let _vanished = Vanished::connections_of(first.pid(), &stack);
     first.kill();
     let died = Instant::now();
@@ -135,7 +137,7 @@ fn the_lock_goes_with_the_machine_of_its_holder() {
     let log = format!("/var/lib/hactl/journal/{journal}");
     let before = stack.inside(&format!("tail -n 1 {log}"));
     assert!(
-        before.starts_with("begin ") && before.contains("migrations"),
+        before.starts_with("begin ") && before.contains("release "),
         "the step runs: {before}"
     );
     stack.inside("rm /run/gate");
