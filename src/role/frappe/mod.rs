@@ -78,6 +78,9 @@ fn declare(scope: &mut Scope) -> Result<()> {
         // Until the programs run, nobody is served; what the sites lack now they lacked before.
         if adopt::migrated(frappe) {
             later.append(&mut work);
+            for site in &scope.inventory().sites {
+                scope.add(site::came_with(frappe, site));
+            }
         }
     }
     work.into_iter().for_each(|command| scope.add(command));

@@ -10,7 +10,7 @@ use super::{Scope, config, site_script};
 use crate::error::Result;
 use crate::inventory::{Frappe, HostRole, Site};
 use crate::quote::{sh, sql, sql_name};
-use crate::resource::{Command, Guard, JsonKeys};
+use crate::resource::{Command, File, Guard, JsonKeys};
 use crate::secret::{Secret, Text};
 
 /// Declares one site's folder and configuration; gives what is to be done then.
@@ -128,6 +128,14 @@ fn create(scope: &Scope, frappe: &Frappe, site: &Site, input: Text) -> Command {
 /// Where it stands which release a site was migrated to.
 pub(super) fn stamp(site: &Site) -> String {
     format!("/var/lib/hactl/stamps/migrated-{}", site.name)
+}
+
+/// The note that a site which was taken over has the schema of this release: later ones migrate it behind the gate.
+pub(super) fn came_with(frappe: &Frappe, site: &Site) -> File {
+    File {
+        seed: true,
+        ..File::new(stamp(site), format!("{}\n", release::id(frappe)))
+    }
 }
 
 /// The first time, which fills in what Frappe notes about its apps; from then on [`super::update`] migrates.
