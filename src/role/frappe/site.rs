@@ -151,13 +151,12 @@ pub(super) fn migrate(scope: &Scope, frappe: &Frappe, site: &Site) -> Command {
         apps.join(","),
     );
     let (path, value) = (stamp(site), release.clone());
-    let guards = vec![
-        match adopt::migrated(frappe) {
-            true => Guard::Inherited { path, value },
-            false => Guard::Stamp { path, value },
-        },
-        asked(scope, site, "listed", query, apps.len().to_string()),
-    ];
+    let listed = asked(scope, site, "listed", query, apps.len().to_string());
+    let guards = match adopt::migrated(frappe) {
+        // It was in use as it is: what Frappe notes about its apps is not worth closing it for.
+        true => vec![Guard::Inherited { path, value }],
+        false => vec![Guard::Stamp { path, value }, listed],
+    };
     let run = format!(
         "umask 022\n{QUIETLY}\
          site() {{ quietly ../logs/migrate-{site}.log {run} python -m frappe.utils.bench_helper frappe --site {site} \"$@\"; }}\n\
