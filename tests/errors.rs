@@ -362,13 +362,13 @@ fn secrets(book: &mut Book) {
     .unwrap();
     book.entry("a secrets file of somebody else", &place.resolves());
     let path = place.folder.path().join("secrets.age");
-    // A letter of the encrypted part: the first of the last whole line of the armor.
+    // A letter of the encrypted part, which is longer than a line: of random length is only what stands before it.
     let mut lines: Vec<_> = std::fs::read_to_string(&path)
         .unwrap()
         .lines()
         .map(str::to_owned)
         .collect();
-    let line = lines.iter_mut().rfind(|line| line.len() == 64).expect("armor");
+    let line = lines.iter_mut().rfind(|line| !line.starts_with('-')).expect("armor");
     let letter = if line.starts_with('A') { "B" } else { "A" };
     line.replace_range(..1, letter);
     std::fs::write(&path, lines.join("\n") + "\n").unwrap();
