@@ -7,31 +7,11 @@ mod common;
 use std::time::Duration;
 
 use common::stack::{Options, Said, Serves, Stack};
-use serde_json::Value;
 
 /// Longest time of a run that works.
 const LATER: Duration = Duration::from_secs(600);
 /// Longest time until a connection that went dead is given up, and what remains of the run.
 const DEAD: Duration = Duration::from_secs(90);
-
-/// A run that failed in a step: the step's last words and what to do next.
-#[track_caller]
-fn failed_step(said: &Said, step: &str) -> String {
-    let events = said.events();
-    let failed: Vec<&Value> = events
-        .iter()
-        .filter(|event| event["event"] == "step_finished" && event["outcome"] == "failed")
-        .collect();
-    assert_eq!(failed.len(), 1, "{failed:?}");
-    assert_eq!(failed[0]["host"], "srv1");
-    assert!(failed[0]["step"].as_str().unwrap().contains(step), "{}", failed[0]);
-    assert!(
-        failed[0]["hint"].as_str().unwrap().contains("hactl apply"),
-        "{}",
-        failed[0]
-    );
-    failed[0]["message"].as_str().unwrap().to_owned()
-}
 
 /// The host is as the inventory says, and serves.
 #[track_caller]
@@ -78,7 +58,7 @@ fn full_disks() {
     let before = stack.on_host(listing);
     marked_nginx(&stack, "one");
     let said = apply_fails(&stack, 4);
-    let message = failed_step(&said, "file /etc/nginx/nginx.conf");
+    let message = said.failed_step("file /etc/nginx/nginx.conf");
     println!("{message}");
     assert!(message.contains("No space left on device"), "{message}");
     assert!(message.contains("untouched"), "{message}");
@@ -147,7 +127,7 @@ fn package_managers_and_repositories() {
             stack.on_host("rm -rf /var/lib/apt/lists/*_Packages*");
         }
         lock(name);
-        let message = failed_step(&apply_fails(&stack, 4), "package bc");
+        let message = apply_fails(&stack, 4).failed_step("package bc");
         println!("{message}");
         assert!(message.contains("python3"), "names the holder: {message}");
         assert!(message.contains(name), "{message}");
@@ -174,7 +154,7 @@ fn package_managers_and_repositories() {
         stack.on_host(&format!(
             "rm -rf /etc/apt/sources.list.d/* /var/lib/apt/lists/*_*; echo 'deb {url} bookworm main' >/etc/apt/sources.list"
         ));
-        let message = failed_step(&apply_fails(&stack, 4), "package pv");
+        let message = apply_fails(&stack, 4).failed_step("package pv");
         println!("{message}");
         assert!(message.contains(cause), "{cause}: {message}");
         assert!(message.contains(url.split('/').nth(2).unwrap()), "{message}");
@@ -197,7 +177,7 @@ fn no_name_server() {
         "{}",
         check.stdout
     );
-    let message = failed_step(&apply_fails(&stack, 4), "code of release");
+    let message = apply_fails(&stack, 4).failed_step("code of release");
     println!("{message}");
     assert!(message.contains("git.lab.example"), "{message}");
     // What was begun is marked as done only at its end, and nothing points at it.

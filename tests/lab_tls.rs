@@ -126,20 +126,7 @@ fn served(stack: &Stack) -> (String, String) {
 /// What the failed step of an apply said.
 #[track_caller]
 fn failed(said: &Said, step: &str) -> String {
-    let events = said.events();
-    let failed: Vec<&Value> = events
-        .iter()
-        .filter(|event| event["event"] == "step_finished" && event["outcome"] == "failed")
-        .collect();
-    assert_eq!(failed.len(), 1, "{failed:?}");
-    assert_eq!(failed[0]["host"], "srv1");
-    assert!(failed[0]["step"].as_str().unwrap().contains(step), "{}", failed[0]);
-    assert!(
-        failed[0]["hint"].as_str().unwrap().contains("hactl apply"),
-        "{}",
-        failed[0]
-    );
-    let message = failed[0]["message"].as_str().unwrap().to_owned();
+    let message = said.failed_step(step);
     println!("--- {step}\n{message}");
     message
 }

@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::args::{InventoryArg, LimitArg};
+use super::args::{DiffArg, InventoryArg, LimitArg};
 use super::change::{Consent, Job, change, somebody_agrees};
 use super::context::{Context, Ended, Missing, Prepared};
 use super::saved::Saved;
 use super::steps::StepArg;
 use crate::engine::Survey;
 use crate::error::Result;
-use crate::report::DiffMode;
 
 /// Show the plan, ask, and bring the hosts to it
 ///
@@ -29,15 +28,8 @@ pub struct Args {
     /// Do exactly what this file of `plan --out` says; refuse when anything changed since
     #[arg(long, value_name = "FILE", conflicts_with_all = ["limit", "step"])]
     plan: Option<PathBuf>,
-    /// How much of the diffs is shown: none, short (changed files, 60 lines each) or full (new files, too)
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        hide_possible_values = true,
-        value_name = "none|short|full"
-    )]
-    diff: DiffMode,
+    #[command(flatten)]
+    diff: DiffArg,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
@@ -72,7 +64,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let job = Job {
         verb: "apply",
         inventory: &args.inventory,
-        diff: args.diff,
+        diff: args.diff.diff,
         consent,
         narrow: &narrow,
         questions: None,

@@ -7,7 +7,7 @@ use clap::Args;
 use super::env;
 use crate::error::{Error, Result};
 use crate::inventory::{Inventory, TransportKind};
-use crate::report::{ColorChoice, Format};
+use crate::report::{ColorChoice, DiffMode, Format};
 
 /// Options of every verb.
 #[derive(Debug, Clone, Args)]
@@ -96,6 +96,20 @@ impl InventoryArg {
             crate::quote::sh(&shown)
         }
     }
+}
+
+/// How much of a plan is shown.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct DiffArg {
+    /// How much of the diffs is shown: none, short (changed files, 60 lines each) or full (new files, too)
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "none|short|full"
+    )]
+    pub diff: DiffMode,
 }
 
 /// Which hosts.

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::args::{InventoryArg, LimitArg};
+use super::args::{DiffArg, InventoryArg, LimitArg};
 use super::context::{Context, Ended, Missing, Prepared};
 use super::run::{Run, looked};
 use super::saved::{Saved, may_hold_secrets};
 use super::steps::StepArg;
 use crate::error::Result;
 use crate::inventory::secrets::Secrets;
-use crate::report::{DiffMode, plan_text, summary};
+use crate::report::{plan_text, summary};
 
 /// Look at the hosts and print what apply would change, with diffs
 ///
@@ -22,15 +22,8 @@ pub struct Args {
     limit: LimitArg,
     #[command(flatten)]
     steps: StepArg,
-    /// How much of the diffs is shown: none, short (changed files, 60 lines each) or full (new files, too)
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        hide_possible_values = true,
-        value_name = "none|short|full"
-    )]
-    diff: DiffMode,
+    #[command(flatten)]
+    diff: DiffArg,
     /// Save the plan for `apply --plan FILE`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -73,7 +66,7 @@ async fn look(args: &Args, context: &Context, run: &Run, secrets: Option<&Secret
     let hosts = args.limit.hosts(&run.engine.inventory)?;
     let mut survey = run.survey(&hosts).await?;
     args.steps.narrow(&mut survey)?;
-    let text = plan_text::plan(&survey.plan, args.diff, context.console.paint());
+    let text = plan_text::plan(&survey.plan, args.diff.diff, context.console.paint());
     context.console.result(&text);
     if let Some(path) = &args.out
         && survey.failures.is_empty()

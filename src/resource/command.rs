@@ -100,6 +100,21 @@ impl Guard {
 }
 
 impl Command {
+    /// A command of root's, for five minutes at most, without input or environment of its own.
+    pub fn by_root(name: impl Into<String>, guards: Vec<Guard>, run: impl Into<String>) -> Self {
+        Command {
+            name: name.into(),
+            guards,
+            run: run.into(),
+            user: None,
+            dir: None,
+            env: Vec::new(),
+            input: None,
+            deadline: Duration::from_secs(300),
+            creates: Vec::new(),
+        }
+    }
+
     /// For a step that the plan could not decide because the database did not answer: ends it as
     /// [`super::script::SAME`] when the guards hold by now. The other guards were seen to hold.
     fn look_first(&self, script: &mut Script) {

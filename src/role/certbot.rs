@@ -109,20 +109,6 @@ fn declare(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
-fn command(name: String, guards: Vec<Guard>, run: String) -> Command {
-    Command {
-        name,
-        guards,
-        run,
-        user: None,
-        dir: None,
-        env: Vec::new(),
-        input: None,
-        deadline: Duration::from_secs(300),
-        creates: Vec::new(),
-    }
-}
-
 fn account(inventory: &Inventory, certbot: &Certbot) -> Command {
     let Certbot { email, server, .. } = certbot;
     let stamp = Guard::Stamp {
@@ -133,7 +119,7 @@ fn account(inventory: &Inventory, certbot: &Certbot) -> Command {
         .filter(|(_, other)| other.server == *server)
         .map(|(site, _)| site.name.as_str())
         .collect();
-    command(
+    Command::by_root(
         format!("account at {server}"),
         vec![stamp],
         format!(
@@ -158,7 +144,7 @@ fn issue(site: &Site, certbot: &Certbot) -> Command {
         sh(&certbot.server),
         if certbot.self_check { "yes" } else { "no" }
     );
-    command(
+    Command::by_root(
         format!("certificate of {}", site.name),
         vec![stamp, Guard::Passes(here + "taken_up")],
         run,

@@ -75,24 +75,18 @@ fn declare(scope: &mut Scope) -> Result<()> {
         forgets: Vec::new(),
     });
     // What follows migrates and makes sites: it needs all of them.
-    scope.add(Command {
-        name: "data stores within reach".into(),
-        guards: vec![Guard::Passes(ready())],
-        run: format!(
+    scope.add(Command::by_root(
+        "data stores within reach",
+        vec![Guard::Passes(ready())],
+        format!(
             "end=$(($(date +%s) + 60))\n\
              until said=$({} 2>&1); do\n\
              \x20   [ \"$(date +%s)\" -lt \"$end\" ] || {{ curl -s --max-time 3 http://127.0.0.1:{STATE_PORT}/ready; echo; exit 1; }}\n\
              \x20   sleep 0.2\n\
              done",
             ready()
-        ),
-        user: None,
-        dir: None,
-        env: Vec::new(),
-        input: None,
-        deadline: Duration::from_secs(90),
-        creates: Vec::new(),
-    });
+        )
+    ));
     Ok(())
 }
 

@@ -173,15 +173,8 @@ fn users(database: &str) -> String {
 
 fn command(name: String, guards: Vec<Guard>, run: String, deadline: u64) -> Command {
     Command {
-        name,
-        guards,
-        run,
-        user: None,
-        dir: None,
-        env: Vec::new(),
-        input: None,
         deadline: std::time::Duration::from_secs(deadline),
-        creates: Vec::new(),
+        ..Command::by_root(name, guards, run)
     }
 }
 

@@ -156,6 +156,22 @@ impl Said {
             .collect()
     }
 
+    /// For a run that failed in one step of srv1: the step's last words; it says what to run next.
+    #[track_caller]
+    pub fn failed_step(&self, step: &str) -> String {
+        let events = self.events();
+        let failed: Vec<&Value> = events
+            .iter()
+            .filter(|event| event["event"] == "step_finished" && event["outcome"] == "failed")
+            .collect();
+        assert_eq!(failed.len(), 1, "{failed:?}");
+        let failed = failed[0];
+        assert_eq!(failed["host"], "srv1");
+        assert!(failed["step"].as_str().unwrap().contains(step), "{failed}");
+        assert!(failed["hint"].as_str().unwrap().contains("hactl apply"), "{failed}");
+        failed["message"].as_str().unwrap().to_owned()
+    }
+
     /// The last event, which is the summary.
     #[track_caller]
     pub fn summary(&self) -> Value {

@@ -3,10 +3,9 @@
 mod list;
 mod update;
 
-use super::args::{InventoryArg, LimitArg};
+use super::args::{DiffArg, InventoryArg, LimitArg};
 use super::context::{Context, Ended};
 use crate::error::Result;
-use crate::report::DiffMode;
 
 /// Bring the application to other refs, and list its releases
 #[derive(Debug, clap::Args)]
@@ -44,15 +43,8 @@ struct UpdateArgs {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
-    /// How much of the diffs is shown: none, short (changed files, 60 lines each) or full (new files, too)
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        hide_possible_values = true,
-        value_name = "none|short|full"
-    )]
-    diff: DiffMode,
+    #[command(flatten)]
+    diff: DiffArg,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {

@@ -42,7 +42,7 @@ pub fn run(args: &UpdateArgs, context: &Context) -> Result<Ended> {
     let job = Job {
         verb: "app update",
         inventory: &args.inventory,
-        diff: args.diff,
+        diff: args.diff.diff,
         consent,
         narrow: &narrow,
         questions: Some(questions(&inventory)),

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use super::super::args::InventoryArg;
+use super::super::args::{DiffArg, InventoryArg};
 use super::super::change::{self, Consent, Job};
 use super::super::context::{Context, Ended, Missing, Prepared, keyring};
 use super::super::inventory_edit::Edit;
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::inventory::edit::sites::{self, NewSite};
 use crate::inventory::{self, App, Inventory, rules, secrets};
 use crate::quote::terminal;
-use crate::report::{DiffMode, Format};
+use crate::report::Format;
 use crate::transport::prompt::{Prompt, TerminalPrompt};
 
 /// Add a site to the inventory and make it on the hosts
@@ -34,15 +34,8 @@ pub struct Args {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
-    /// How much of the diffs is shown: none, short (changed files, 60 lines each) or full (new files, too)
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        hide_possible_values = true,
-        value_name = "none|short|full"
-    )]
-    diff: DiffMode,
+    #[command(flatten)]
+    diff: DiffArg,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
@@ -74,7 +67,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let job = Job {
         verb: "site create",
         inventory: &args.inventory,
-        diff: args.diff,
+        diff: args.diff.diff,
         consent,
         narrow: &|_| Ok(()),
         questions: None,

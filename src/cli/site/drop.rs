@@ -1,6 +1,6 @@
 //! `hactl site drop`
 
-use super::super::args::InventoryArg;
+use super::super::args::{DiffArg, InventoryArg};
 use super::super::change::{self, Consent, Deed, Job};
 use super::super::context::{Context, Ended, Missing, Prepared};
 use super::super::inventory_edit::Edit;
@@ -9,7 +9,7 @@ use crate::engine::journal;
 use crate::error::{Error, Kind, Result};
 use crate::inventory::{self, App, HostRole, Inventory, edit, rules};
 use crate::quote::terminal;
-use crate::report::{DiffMode, Note};
+use crate::report::Note;
 use crate::role::site::Gone;
 use crate::topology::Topology;
 
@@ -30,15 +30,8 @@ pub struct Args {
     /// Drop the database without a dump of it; the files are kept all the same
     #[arg(long)]
     no_backup: bool,
-    /// How much of the diffs is shown: none, short (changed files, 60 lines each) or full (new files, too)
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        hide_possible_values = true,
-        value_name = "none|short|full"
-    )]
-    diff: DiffMode,
+    #[command(flatten)]
+    diff: DiffArg,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
@@ -87,7 +80,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let job = Job {
         verb: "site drop",
         inventory: &args.inventory,
-        diff: args.diff,
+        diff: args.diff.diff,
         consent,
         narrow: &|_| Ok(()),
         questions: None,

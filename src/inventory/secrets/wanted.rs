@@ -42,6 +42,11 @@ impl Wanted<'_> {
                 "it is given to the site when that is made; change it in the site, then `hactl secrets set` notes it",
             );
         }
+        if self.name == "cluster/key" {
+            return Rotation::Refused(
+                "hosts know each other by what is derived from it; a new one would part them until all have it",
+            );
+        }
         Rotation::Carried
     }
 
