@@ -47,14 +47,14 @@ fn end(mut child: Child, signal: &str) -> ExitStatus {
     }
 }
 
-/// What the `exec:` source saw, as soon as it runs.
-fn limit_of_the_source(folder: &Path) -> String {
+/// The limit that a program here was given, as soon as it has said so.
+fn seen_limit(folder: &Path) -> String {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
         if let Ok(text) = std::fs::read_to_string(folder.join("limit")) {
             return text.trim().to_owned();
         }
-        assert!(Instant::now() < until, "hactl never came to its secrets");
+        assert!(Instant::now() < until, "nothing ever said its limit");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -64,7 +64,10 @@ fn a_crash_leaves_no_core_file() {
     use std::os::unix::fs::PermissionsExt;
     for (signal, number) in [("-ABRT", 6), ("-SEGV", 11)] {
         let control = tempfile::tempdir().unwrap();
-        let child = unlimited(control.path(), &["sleep", "60"]).spawn().unwrap();
+        // Signalled when its limit is set and its word is out, and not while it is on the way there.
+        let wait = "ulimit -S -c >limit~ && mv limit~ limit && exec sleep 60";
+        let child = unlimited(control.path(), &["sh", "-c", wait]).spawn().unwrap();
+        assert_eq!(seen_limit(control.path()), "unlimited");
         let ended = end(child, signal);
         assert!(
             ended.core_dumped(),
@@ -79,7 +82,7 @@ fn a_crash_leaves_no_core_file() {
         let hactl = env!("CARGO_BIN_EXE_hactl");
         let child = unlimited(folder.path(), &[hactl, "apply", "--yes"]).spawn().unwrap();
         assert_eq!(
-            limit_of_the_source(folder.path()),
+            seen_limit(folder.path()),
             "0",
             "what gives a secret has it in its memory, too"
         );
@@ -108,5 +111,5 @@ fn a_child_may_ask_for_its_own() {
     .unwrap();
     let status = command.status().unwrap();
     assert_eq!(status.code(), Some(2));
-    assert_eq!(limit_of_the_source(folder.path()), "unlimited");
+    assert_eq!(seen_limit(folder.path()), "unlimited");
 }

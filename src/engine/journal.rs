@@ -12,10 +12,14 @@ use rustix::fs::FlockOperation;
 use super::Event;
 use crate::error::{Error, Result};
 
-/// Identifies a run: its start (UTC) and four random hex digits, e.g. `20261121T093015Z-7f3a`. Sorts by time.
+/// Identifies a run: its start (UTC, to the millisecond) and four random hex digits, e.g. `20261121T093015123Z-7f3a`.
+/// Sorts by time, here and as a file name on the hosts.
 pub fn run_id() -> String {
-    let now = jiff::Timestamp::now();
-    format!("{}-{:04x}", now.strftime("%Y%m%dT%H%M%SZ"), rand::random::<u16>())
+    id(jiff::Timestamp::now(), rand::random())
+}
+
+fn id(start: jiff::Timestamp, random: u16) -> String {
+    format!("{}-{random:04x}", start.strftime("%Y%m%dT%H%M%S%3fZ"))
 }
 
 /// Who runs hactl: `user@machine`, as the hosts' journals and locks will name them.
@@ -107,5 +111,18 @@ impl Recorder {
     /// Where the record is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_sort_by_time_even_within_a_second() {
+        let at = |ms: i64| jiff::Timestamp::from_millisecond(1_795_253_415_000 + ms).unwrap();
+        assert_eq!(id(at(7), 0x7f3a), "20261121T093015007Z-7f3a");
+        assert!(id(at(99), u16::MAX) < id(at(100), 0));
+        assert!(id(at(999), u16::MAX) < id(at(1000), 0));
     }
 }
