@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::frappe::programs;
 use super::redis::Instance;
 use super::{certbot, endpoint, gate, nginx, redis};
-use crate::inventory::{App, HostRole, Site};
+use crate::inventory::{App, Frappe, HostRole, Site};
 use crate::quote::sh;
 use crate::resource::{Ask, Observed, replication};
 use crate::topology::HostView;
@@ -117,6 +117,9 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         for group in groups {
             add(format!("programs {group}"), Kind::Programs(group.to_owned()));
         }
+        if let (App::Frappe(frappe), Some(_)) = (&inventory.app, programs::one_of_several(view)) {
+            add("scheduler".into(), Kind::Answers(scheduler_test(frappe)));
+        }
         add(
             format!("release {}", inventory.app.name()),
             Kind::Open(gate::current(&inventory.app), gate::path(&inventory.app)),
@@ -171,6 +174,16 @@ fn site_test(view: &HostView, site: &Site) -> String {
         "curl -ksS -o /dev/null --max-time 10 -w '%{{http_code}} %{{time_total}}' --resolve {} {}",
         sh(&format!("{}:{port}:127.0.0.1", site.name)),
         sh(&format!("{scheme}://{}:{port}{path}", site.name))
+    )
+}
+
+/// What the process that waits for its turn to schedule, or schedules, said last; it says so every second.
+fn scheduler_test(frappe: &Frappe) -> String {
+    format!(
+        "state={}\n\
+         [ -n \"$(find \"$state\" -newermt '-30 seconds' 2>/dev/null)\" ] || {{ echo 'nothing on this host would schedule'; exit 1; }}\n\
+         case $(cat \"$state\") in waits) echo 'another host schedules' ;; *) echo 'this host schedules' ;; esac",
+        sh(&programs::scheduler_state(frappe))
     )
 }
 

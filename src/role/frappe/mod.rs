@@ -147,6 +147,12 @@ fn files(scope: &mut Scope, frappe: &Frappe) -> Result<Vec<String>> {
         site_script(frappe),
         include_str!("../../../templates/frappe/site.py"),
     ));
+    if programs::one_of_several(&scope.view).is_some() {
+        scope.add(File::new(
+            programs::scheduler_script(frappe),
+            include_str!("../../../templates/frappe/scheduler.py"),
+        ));
+    }
     Ok(watches)
 }
 

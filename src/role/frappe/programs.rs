@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::app::{Group, Supervised};
 use super::super::nginx;
 use super::gunicorn_config;
-use crate::inventory::{Frappe, HostRole, QueueWorker};
+use crate::inventory::{Frappe, HostRole, QueueWorker, Site};
 use crate::quote::sh;
 use crate::topology::HostView;
 
@@ -41,8 +41,9 @@ pub(super) fn declared(view: &HostView, frappe: &Frappe, mut watches: Vec<String
             .iter()
             .map(|worker| queue_worker(frappe, worker))
             .collect();
-        if schedules(view) {
-            programs.push(schedule(frappe));
+        programs.extend(schedule(view, frappe));
+        if one_of_several(view).is_some() {
+            watches.push(scheduler_script(frappe));
         }
         if !programs.is_empty() {
             groups.push(Group {
@@ -59,7 +60,7 @@ pub(super) fn declared(view: &HostView, frappe: &Frappe, mut watches: Vec<String
 
 /// The groups that a host has.
 pub(in super::super) fn groups(view: &HostView, frappe: &Frappe) -> Vec<&'static str> {
-    let works = view.has(HostRole::Worker) && (!frappe.workers.is_empty() || schedules(view));
+    let works = view.has(HostRole::Worker) && (!frappe.workers.is_empty() || schedule(view, frappe).is_some());
     let all = [(view.has(HostRole::App), WEB), (works, WORKERS)];
     all.into_iter()
         .filter(|(has, _)| *has)
@@ -120,13 +121,48 @@ fn socketio(frappe: &Frappe, trusted: &str) -> Supervised {
     }
 }
 
-/// It ends by itself when it sees that another one runs.
-fn schedule(frappe: &Frappe) -> Supervised {
+/// The scheduler: two would start jobs twice. Where several hosts could run it, whoever holds the lock does; without a site
+/// there is no database to hold one in, nor anything to schedule.
+fn schedule(view: &HostView, frappe: &Frappe) -> Option<Supervised> {
+    let words = command(frappe, &["schedule"]);
+    let Some(site) = one_of_several(view) else {
+        let first = view.topology.with_role(HostRole::Worker).next();
+        return first
+            .filter(|first| first.name == view.host.name)
+            // It ends by itself when it sees that another one runs.
+            .map(|_| scheduler(frappe, words, true));
+    };
+    let (script, state) = (scheduler_script(frappe), scheduler_state(frappe));
+    let holder = run(frappe, &["python", &script, &site.name, &state]);
+    // `run` has set up what the command needs.
+    let python = words.get(1..).unwrap_or_default();
+    Some(scheduler(frappe, [&holder, python].concat(), false))
+}
+
+fn scheduler(frappe: &Frappe, command: Vec<String>, may_end: bool) -> Supervised {
     Supervised {
-        may_end: true,
+        may_end,
         jobs: true,
-        ..program(frappe, "schedule", command(frappe, &["schedule"]), 150)
+        ..program(frappe, "schedule", command, 150)
     }
+}
+
+/// On a host that is one of several which could schedule: the site whose database account holds the lock.
+pub(in super::super) fn one_of_several<'a>(view: &HostView<'a>) -> Option<&'a Site> {
+    let topology = view.topology;
+    let several = topology.with_role(HostRole::Worker).nth(1).is_some();
+    let site = topology.inventory.sites.first();
+    site.filter(|_| several && view.has(HostRole::Worker))
+}
+
+/// What holds the lock.
+pub(super) fn scheduler_script(frappe: &Frappe) -> String {
+    format!("{}/scheduler.py", frappe.path)
+}
+
+/// Where it says whether it does.
+pub(in super::super) fn scheduler_state(frappe: &Frappe) -> String {
+    format!("{}/config/scheduler.state", frappe.path)
 }
 
 /// A worker that is told to end finishes its job first.
@@ -153,12 +189,6 @@ fn certificate(view: &HostView) -> Option<String> {
         .iter()
         .filter(|site| matches!(site.tls, crate::inventory::Tls::SelfSigned))
         .find_map(nginx::certificate)
-}
-
-/// One scheduler for all: two would start jobs twice.
-fn schedules(view: &HostView) -> bool {
-    let first = view.topology.with_role(HostRole::Worker).next();
-    first.is_some_and(|first| first.name == view.host.name)
 }
 
 /// Passes when gunicorn answers for the first site and the realtime server shakes hands.
