@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use common::stack::{Options, Serves, Stack};
 
-const HOSTS: &str = "  app1: { address: NET.11, roles: [ app, worker ] }
+const HOSTS: &str = "  app1: { address: NET.11, roles: [ app, worker ], workers: [ { name: short, queues: [ short, default, reports ] } ] }
   app2: { address: NET.12, roles: [ app, worker ] }
-  db1: { address: NET.31, roles: [ db, redis ] }
+  db1: { address: NET.31, roles: [ db, redis, memcached ] }
 ";
 
 /// What the host says that does not.

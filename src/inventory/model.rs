@@ -32,6 +32,8 @@ pub struct Inventory {
     pub mariadb: MariaDb,
     /// Redis knobs.
     pub redis: Redis,
+    /// memcached knobs.
+    pub memcached: Memcached,
     /// Web server knobs.
     pub nginx: Nginx,
     /// Operating system knobs.
@@ -114,16 +116,19 @@ pub enum HostRole {
     Db,
     /// Redis.
     Redis,
+    /// memcached, for applications that want it.
+    Memcached,
 }
 
 impl HostRole {
     /// All roles in their natural order; a host without `roles` has all of them but `Lb`.
-    pub const ALL: [HostRole; 5] = [
+    pub const ALL: [HostRole; 6] = [
         HostRole::Lb,
         HostRole::App,
         HostRole::Worker,
         HostRole::Db,
         HostRole::Redis,
+        HostRole::Memcached,
     ];
 
     /// The word in the inventory.
@@ -134,6 +139,7 @@ impl HostRole {
             HostRole::Worker => "worker",
             HostRole::Db => "db",
             HostRole::Redis => "redis",
+            HostRole::Memcached => "memcached",
         }
     }
 }
@@ -151,6 +157,8 @@ pub struct Host {
     pub primary: bool,
     /// The second, waiting server of a pair.
     pub standby: bool,
+    /// Frappe's workers on this host, where they differ from the application's.
+    pub workers: Option<Vec<QueueWorker>>,
     /// `ssh` of the inventory with the host's own entries over it.
     pub ssh: Ssh,
 }
@@ -225,6 +233,8 @@ pub struct Frappe {
     pub workers: Vec<QueueWorker>,
     /// Port of the socket.io server. Default 9000.
     pub socketio_port: u16,
+    /// Whether queries that Frappe marks as read-only go to a replica of the database. Default false.
+    pub read_from_replica: bool,
     /// Extra keys of common_site_config.json.
     pub config: Map<String, Value>,
     /// The bench that the server had before.
@@ -420,6 +430,15 @@ pub struct Redis {
     pub cache_maxmemory_mb: Option<u64>,
     /// Sentinels that must agree. `None`: a majority.
     pub quorum: Option<u32>,
+}
+
+/// memcached knobs.
+#[derive(Debug, Clone, Default)]
+pub struct Memcached {
+    /// 11211.
+    pub port: u16,
+    /// MiB for what it keeps; 64.
+    pub memory_mb: u32,
 }
 
 /// Web server knobs.

@@ -32,6 +32,8 @@ pub struct RawInventory {
     pub mariadb: At<RawMariaDb>,
     /// Redis knobs.
     pub redis: At<RawRedis>,
+    /// memcached knobs.
+    pub memcached: At<RawMemcached>,
     /// Web server knobs.
     pub nginx: At<RawNginx>,
     /// Operating system knobs.
@@ -120,12 +122,15 @@ pub enum RawTransport {
 pub struct RawHost {
     /// IP address where it is reached, and where its peers reach it. Required.
     pub address: At<String>,
-    /// What it does: `lb`, `app`, `worker`, `db`, `redis`. Without: everything but `lb` (a full server).
+    /// What it does: `lb`, `app`, `worker`, `db`, `redis`, `memcached`. Without: app, worker, db and redis (a full
+    /// server).
     pub roles: List<RawRole>,
     /// MariaDB primary at birth; needed when several hosts have the role `db`.
     pub primary: At<bool>,
     /// The second, waiting server of a pair of full servers.
     pub standby: At<bool>,
+    /// Frappe's background workers on this host, instead of `app.workers`.
+    pub workers: List<RawQueueWorker>,
     /// Roles of your own that this host has: names of files `roles/NAME.yml` beside this one.
     #[serde(rename = "use")]
     pub uses: List<String>,
@@ -148,6 +153,8 @@ pub enum RawRole {
     Db,
     /// Redis.
     Redis,
+    /// memcached.
+    Memcached,
 }
 
 /// What runs; `kind` decides which keys there are.
@@ -232,6 +239,9 @@ with_process! {
         pub workers: List<RawQueueWorker>,
         /// Port of the socket.io server. Default 9000.
         pub socketio_port: At<u16>,
+        /// Whether reports, lists and other queries that Frappe marks as read-only go to a replica of the database (to the
+        /// writer when there is none). A replica may be a moment behind, and some reports write; so the default is false.
+        pub read_from_replica: At<bool>,
         /// Extra keys of common_site_config.json.
         pub config: At<Map<String, Value>>,
         /// The bench that this server had before; `hactl init --from-bench` writes it.
@@ -413,6 +423,16 @@ pub struct RawRedis {
     pub cache_maxmemory_mb: At<u64>,
     /// Sentinels that must agree. Default: a majority.
     pub quorum: At<u32>,
+}
+
+/// memcached knobs.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawMemcached {
+    /// Default 11211.
+    pub port: At<u16>,
+    /// MiB for what it keeps. Default 64.
+    pub memory_mb: At<u32>,
 }
 
 /// Web server knobs.

@@ -278,7 +278,9 @@ impl<'a> Machine<'a> {
     /// Power loss.
     pub(super) fn kill(&self) -> Result<()> {
         self.group.kill()?;
-        // The kernel takes the cable away a moment after the last process; its name must be free for the next boot.
+        // The kernel takes the cable away some time after the last process, and a busy one after minutes; its name must be
+        // free for the next boot.
+        super::network::unplug(self.host.address);
         let port = Path::new("/sys/class/net").join(super::network::port_name(self.host.address));
         let end = Instant::now() + Duration::from_secs(60);
         while port.exists() {

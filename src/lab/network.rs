@@ -252,6 +252,11 @@ pub(super) fn cut(address: std::net::Ipv4Addr) -> Result<()> {
     ip("cut the host off", &["link", "set", &port_name(address), "down"])
 }
 
+/// Takes the cable of a host that is dead away, both ends; it may be gone already.
+pub(super) fn unplug(address: std::net::Ipv4Addr) {
+    let _ = ip("take the host's cable away", &["link", "del", &port_name(address)]);
+}
+
 /// Plugs a host's cable in, also into a bridge that was made anew.
 pub(super) fn heal(address: std::net::Ipv4Addr, bridge: &str) -> Result<()> {
     let port = port_name(address);

@@ -31,7 +31,7 @@ impl Default for UpOptions {
             install: false,
             suite: Suite::default(),
             warm: Vec::new(),
-            boot_deadline: Duration::from_secs(90),
+            boot_deadline: Duration::from_secs(180),
         }
     }
 }

@@ -133,6 +133,18 @@ pub fn database(view: &HostView) -> Endpoint {
     near(view, view.topology.inventory.mariadb.port)
 }
 
+/// Where this host's application may read without writing: beside the writer's endpoint, or the one server there is.
+pub fn readers(view: &HostView) -> Endpoint {
+    let writer = database(view);
+    Endpoint {
+        port: match behind_endpoint(view) {
+            true => endpoint_port(writer.port),
+            false => writer.port,
+        },
+        ..writer
+    }
+}
+
 /// Where this host's application finds the cache.
 pub fn redis_cache(view: &HostView) -> Endpoint {
     near(view, view.topology.inventory.redis.cache_port)

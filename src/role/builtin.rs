@@ -18,6 +18,8 @@ pub const TEMPLATES: &[(&str, &str)] = templates![
     "frappe/way-back",
     "haproxy/haproxy.cfg",
     "mariadb/server.cnf",
+    "memcached/memcached.conf",
+    "memcached/unit.conf",
     "nginx/frappe.conf",
     "nginx/headers.conf",
     "nginx/nginx.conf",

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frappe::programs;
 use super::redis::Instance;
-use super::{certbot, endpoint, gate, nginx, redis};
+use super::{certbot, endpoint, gate, memcached, nginx, redis};
 use crate::inventory::{App, Frappe, HostRole, Site};
 use crate::quote::sh;
 use crate::resource::{Ask, Observed, replication};
@@ -103,6 +103,14 @@ pub fn checks(view: &HostView) -> Vec<Check> {
             add(format!("redis {}", instance.name), Kind::Redis(redis_test(&instance)));
         }
         disk.push("/var/lib/redis".into());
+    }
+    if view.has(HostRole::Memcached) {
+        add(memcached::UNIT.into(), unit(memcached::UNIT));
+        let test = format!(
+            "{}\nprintf '%s\\n' \"$answer\" | tr -d '\\r'",
+            memcached::health(inventory.memcached.port)
+        );
+        add("memcached".into(), Kind::Answers(test));
     }
     if endpoint::has(view) {
         add("haproxy.service".into(), unit("haproxy.service"));

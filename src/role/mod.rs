@@ -14,6 +14,7 @@ mod gate;
 pub mod health;
 pub mod live;
 mod mariadb;
+mod memcached;
 pub mod nginx;
 pub mod overrides;
 pub mod passwords;
@@ -63,6 +64,7 @@ pub const ROLES: &[Role] = &[
     mariadb::ROLE,
     dbcheck::ROLE,
     redis::ROLE,
+    memcached::ROLE,
     endpoint::ROLE,
     supervisor::ROLE,
     nginx::ROLE,

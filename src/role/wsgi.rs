@@ -9,7 +9,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::app::{self, Group, Supervised};
-use super::{Role, Scope, gate, stage};
+use super::{Role, Scope, gate, memcached, stage};
 use crate::error::Result;
 use crate::inventory::{App, HostRole, Wsgi};
 use crate::quote::sh;
@@ -69,6 +69,7 @@ fn files(scope: &mut Scope, wsgi: &Wsgi) -> Result<Vec<String>> {
         "database": app::database(&scope.view),
         "redis_cache": app::redis_cache(&scope.view).authority(),
         "redis_queue": app::redis_queue(&scope.view).authority(),
+        "memcached": memcached::servers(scope.view.topology).join(","),
         "env": wsgi.env,
     });
     let file = scope.file(&format!("{path}/env"), "wsgi/env", &environment)?;

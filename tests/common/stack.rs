@@ -475,7 +475,7 @@ impl Stack {
     /// Waits until `holds`, or fails the test.
     #[track_caller]
     pub fn wait_until(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_secs(180);
         while !holds() {
             assert!(Instant::now() < end, "never: {what}");
             std::thread::sleep(Duration::from_millis(100));

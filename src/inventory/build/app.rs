@@ -3,18 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::inventory::diagnostics::{Diagnostic, Span};
-use crate::inventory::model::{App, Frappe, GitApp, Process, QueueWorker, Wsgi, WsgiWorker};
-use crate::inventory::raw::{List, RawApp, RawFrappe, RawProcess, RawQueueWorker, RawWsgi, RawWsgiWorker};
+use crate::inventory::model::{App, Frappe, GitApp, Process, Wsgi, WsgiWorker};
+use crate::inventory::raw::{List, RawApp, RawFrappe, RawProcess, RawWsgi, RawWsgiWorker};
 use crate::inventory::rules;
 use crate::inventory::yaml::At;
 
-use super::adopted;
 use super::check::{Check, INVENTORY, Seen};
+use super::{adopted, workers};
 
-/// Names of supervisor programs that hactl itself gives.
-const PROGRAMS: [&str; 3] = ["web", "socketio", "schedule"];
 /// Variables that hactl itself sets for a WSGI app.
-const OWN_ENV: [&str; 7] = [
+const OWN_ENV: [&str; 8] = [
     "DB_HOST",
     "DB_PORT",
     "DB_NAME",
@@ -22,6 +20,7 @@ const OWN_ENV: [&str; 7] = [
     "DB_PASSWORD",
     "REDIS_CACHE_URL",
     "REDIS_QUEUE_URL",
+    "MEMCACHED_SERVERS",
 ];
 
 /// Variables that the shell which starts the app keeps for itself: what is set here would not reach the app, or end the
@@ -95,8 +94,9 @@ fn frappe(check: &mut Check, raw: &RawFrappe, span: Span) -> Frappe {
         path: check
             .text(&raw.path, rules::host_path)
             .unwrap_or_else(|| "/srv/frappe/bench".to_owned()),
-        workers: queue_workers(check, &raw.workers),
+        workers: workers::of_app(check, &raw.workers),
         socketio_port: check.port(&raw.socketio_port, 9000),
+        read_from_replica: raw.read_from_replica.or(false),
         config: raw.config.value.clone().unwrap_or_default(),
         adopted: raw
             .adopted
@@ -155,51 +155,6 @@ fn git_url(check: &mut Check, at: &At<String>, owner: &str, owner_span: Span) ->
     url
 }
 
-fn queue_workers(check: &mut Check, raw: &List<RawQueueWorker>) -> Vec<QueueWorker> {
-    if raw.is_missing() {
-        let worker = |name: &str, queues: &[&str], timeout| QueueWorker {
-            name: name.to_owned(),
-            queues: queues.iter().map(|&q| q.to_owned()).collect(),
-            count: 1,
-            timeout,
-        };
-        return vec![
-            worker("short", &["short", "default"], 300),
-            worker("long", &["long", "default", "short"], 1500),
-        ];
-    }
-    let mut workers = Vec::new();
-    let mut seen = Seen::new("worker");
-    for (worker, span) in check.items(raw) {
-        let name = program(check, &worker.name, span, &mut seen);
-        let mut queues = check.texts(&worker.queues, rules::word);
-        if worker.queues.is_missing() && !name.is_empty() {
-            queues.push(name.clone());
-        } else if worker.queues.value.as_ref().is_some_and(Vec::is_empty) {
-            let empty = Diagnostic::new("inventory::value", format!("worker `{name}` serves no queue"));
-            check.report(empty.at(worker.queues.span, "name one"));
-        }
-        let default_timeout = if queues.iter().any(|q| q == "long") { 1500 } else { 300 };
-        workers.push(QueueWorker {
-            count: check.number(&worker.count, 1, 1, 256),
-            timeout: check.number(&worker.timeout, default_timeout, 1, 604_800),
-            name,
-            queues,
-        });
-    }
-    workers
-}
-
-fn program(check: &mut Check, at: &At<String>, owner: Span, seen: &mut Seen) -> String {
-    let name = check.required(at, "name", "a worker", owner, rules::word);
-    if PROGRAMS.contains(&name.as_str()) {
-        check.refuse(&name, "is a name that hactl's own programs have", at.span);
-    } else if !name.is_empty() {
-        seen.add(check, name.as_str(), at.span);
-    }
-    name
-}
-
 fn wsgi(check: &mut Check, raw: &RawWsgi, span: Span) -> Wsgi {
     let url = git_url(check, &raw.url, "the app", span);
     let name = match check.text(&raw.name, rules::word) {
@@ -251,7 +206,7 @@ fn wsgi_workers(check: &mut Check, raw: &List<RawWsgiWorker>) -> Vec<WsgiWorker>
     let mut workers = Vec::new();
     let mut seen = Seen::new("worker");
     for (worker, span) in check.items(raw) {
-        let name = program(check, &worker.name, span, &mut seen);
+        let name = workers::program(check, &worker.name, span, &mut seen);
         check.missing(&worker.command, "command", "a worker", span);
         workers.push(WsgiWorker {
             name,

@@ -13,7 +13,7 @@ use crate::inventory::rules;
 use crate::inventory::yaml::{At, Entries, Given};
 
 use super::check::{Check, INVENTORY, Seen};
-use super::ssh;
+use super::{ssh, workers};
 
 type RawHosts = At<Entries<RawHost>>;
 
@@ -57,6 +57,7 @@ pub fn build(check: &mut Check, raw: &RawHosts, global: &Ssh) -> IndexMap<String
             roles: roles(check, raw_host),
             primary: raw_host.primary.or(false),
             standby: raw_host.standby.or(false),
+            workers: workers::of_host(check, raw_host),
             ssh,
         };
         hosts.insert(name.clone(), host);
@@ -156,6 +157,7 @@ fn roles(check: &mut Check, raw: &RawHost) -> Vec<HostRole> {
             RawRole::Worker => HostRole::Worker,
             RawRole::Db => HostRole::Db,
             RawRole::Redis => HostRole::Redis,
+            RawRole::Memcached => HostRole::Memcached,
         };
         if let Some(first) = places.insert(role, span) {
             check.report(

@@ -6,8 +6,8 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::inventory::diagnostics::Diagnostic;
-use crate::inventory::model::{Host, HostRole, Inventory, MariaDb, Nginx, Redis, System};
-use crate::inventory::raw::{RawInventory, RawMariaDb, RawNginx, RawRedis, RawSystem};
+use crate::inventory::model::{Host, HostRole, Inventory, MariaDb, Memcached, Nginx, Redis, System};
+use crate::inventory::raw::{RawInventory, RawMariaDb, RawMemcached, RawNginx, RawRedis, RawSystem};
 use crate::inventory::rules;
 use crate::inventory::yaml::At;
 
@@ -77,6 +77,16 @@ pub fn redis(check: &mut Check, raw: &At<RawRedis>, hosts: &IndexMap<String, Hos
         queue_port: check.port(&raw.queue_port, 11000),
         cache_maxmemory_mb: check.optional(&raw.cache_maxmemory_mb, 1, 16_000_000),
         quorum: raw.quorum.value,
+    }
+}
+
+/// `memcached`.
+pub fn memcached(check: &mut Check, raw: &At<RawMemcached>) -> Memcached {
+    let empty = RawMemcached::default();
+    let raw = raw.value.as_ref().unwrap_or(&empty);
+    Memcached {
+        port: check.port(&raw.port, 11211),
+        memory_mb: check.number(&raw.memory_mb, 64, 1, 1_000_000),
     }
 }
 

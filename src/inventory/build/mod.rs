@@ -14,6 +14,7 @@ mod ports;
 mod sites;
 mod ssh;
 mod survives;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,6 +39,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
     let sites = sites::build(&mut check, &raw.sites, &raw.tls, &app);
     let mariadb = knobs::mariadb(&mut check, &raw.mariadb);
     let redis = knobs::redis(&mut check, &raw.redis, &hosts);
+    let memcached = knobs::memcached(&mut check, &raw.memcached);
     let nginx = knobs::nginx(&mut check, &raw.nginx);
     let system = knobs::system(&mut check, &raw.system);
     let secrets = secrets(&mut check, raw);
@@ -50,6 +52,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
         sites,
         mariadb,
         redis,
+        memcached,
         nginx,
         system,
         templates: check.path(&raw.templates),
@@ -63,6 +66,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
         secret_spans: BTreeMap::new(),
     };
     hosts::check_workers(&mut check, &inventory, &raw.hosts);
+    workers::check(&mut check, &inventory, &raw.hosts);
     ports::check(&mut check, &inventory, raw);
     certbot::check(&mut check, &inventory, raw);
     knobs::check_replicas(&mut check, &inventory, raw);

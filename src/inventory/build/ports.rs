@@ -130,5 +130,9 @@ fn used(inventory: &Inventory, raw: &RawInventory, host: &Host) -> Vec<Used> {
         add("redis cache", inventory.redis.cache_port, redis.map(|r| &r.cache_port));
         add("redis queue", inventory.redis.queue_port, redis.map(|r| &r.queue_port));
     }
+    if host.roles.contains(&HostRole::Memcached) {
+        let raw = raw.memcached.value.as_ref().map(|memcached| &memcached.port);
+        add("memcached", inventory.memcached.port, raw);
+    }
     list
 }

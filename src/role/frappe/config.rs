@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::adopt;
 use super::super::app::{self, CACHE_PASSWORD, QUEUE_PASSWORD};
 use super::super::templates::percent_encode;
+use super::super::{adopt, memcached};
 use super::Scope;
 use crate::error::Result;
 use crate::inventory::{Frappe, Site, Tls};
@@ -39,10 +39,21 @@ pub(super) fn common(scope: &Scope, frappe: &Frappe) -> Result<JsonKeys> {
         "socketio_port": frappe.socketio_port,
         "webserver_port": process.web_port,
     }));
+    if frappe.read_from_replica {
+        // The readers' endpoint knows which replicas serve, and falls back to the writer.
+        let readers = app::readers(&scope.view);
+        keys.insert("read_from_replica".into(), true.into());
+        keys.insert("replica_host".into(), json!(readers.host));
+        keys.insert("replica_db_port".into(), readers.port.into());
+    }
+    let memcached = memcached::servers(scope.view.topology);
+    if !memcached.is_empty() {
+        keys.insert("memcached_servers".into(), memcached.into());
+    }
     if let Some(site) = scope.inventory().sites.first() {
         keys.insert("default_site".into(), site.name.clone().into());
     }
-    let own: Map<String, Value> = own_queues(frappe).collect();
+    let own: Map<String, Value> = own_queues(scope, frappe).collect();
     if !own.is_empty() {
         keys.insert("workers".into(), own.into());
     }
@@ -78,9 +89,15 @@ fn with(mut file: JsonKeys, given: &Map<String, Value>) -> JsonKeys {
     file
 }
 
-/// Timeouts of queues that Frappe does not know by itself.
-fn own_queues(frappe: &Frappe) -> impl Iterator<Item = (String, Value)> {
-    frappe.workers.iter().flat_map(|worker| {
+/// Timeouts of queues that Frappe does not know by itself, whichever hosts serve them: jobs come from anywhere.
+fn own_queues<'a>(scope: &Scope<'a>, frappe: &'a Frappe) -> impl Iterator<Item = (String, Value)> + use<'a> {
+    let of_hosts = scope
+        .inventory()
+        .hosts
+        .values()
+        .filter_map(|host| host.workers.as_ref());
+    let workers = frappe.workers.iter().chain(of_hosts.flatten());
+    workers.flat_map(|worker| {
         let own = worker.queues.iter().filter(|queue| !QUEUES.contains(&queue.as_str()));
         own.map(|queue| (queue.clone(), json!({ "timeout": worker.timeout })))
     })

@@ -36,8 +36,7 @@ pub(super) fn declared(view: &HostView, frappe: &Frappe, mut watches: Vec<String
         });
     }
     if view.has(HostRole::Worker) {
-        let mut programs: Vec<_> = frappe
-            .workers
+        let mut programs: Vec<_> = workers(view, frappe)
             .iter()
             .map(|worker| queue_worker(frappe, worker))
             .collect();
@@ -58,9 +57,14 @@ pub(super) fn declared(view: &HostView, frappe: &Frappe, mut watches: Vec<String
     groups
 }
 
+/// The workers of this host.
+fn workers<'a>(view: &HostView<'a>, frappe: &'a Frappe) -> &'a [QueueWorker] {
+    view.host.workers.as_ref().unwrap_or(&frappe.workers)
+}
+
 /// The groups that a host has.
 pub(in super::super) fn groups(view: &HostView, frappe: &Frappe) -> Vec<&'static str> {
-    let works = view.has(HostRole::Worker) && (!frappe.workers.is_empty() || schedule(view, frappe).is_some());
+    let works = view.has(HostRole::Worker) && (!workers(view, frappe).is_empty() || schedule(view, frappe).is_some());
     let all = [(view.has(HostRole::App), WEB), (works, WORKERS)];
     all.into_iter()
         .filter(|(has, _)| *has)
