@@ -58,6 +58,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
             "databases": hosts(HostRole::Db),
             "redis": stores,
             "stores": hosts(HostRole::Redis),
+            "sentinels": topology.has_sentinels(),
         }),
     )?;
     file.validator = Some(Validator {

@@ -21,6 +21,7 @@ mod peers;
 mod redis;
 mod replication;
 mod scope;
+pub mod sentinel;
 pub mod site;
 mod stage;
 mod supervisor;
@@ -63,6 +64,7 @@ pub const ROLES: &[Role] = &[
     mariadb::ROLE,
     dbcheck::ROLE,
     redis::ROLE,
+    sentinel::ROLE,
     endpoint::ROLE,
     supervisor::ROLE,
     nginx::ROLE,
