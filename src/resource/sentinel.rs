@@ -143,7 +143,7 @@ mod tests {
             leader: "rd1".into(),
             address: members[0],
             port: 11000,
-            password: Secret::new("pass\"word"),
+            password: Secret::new("s3cr\"t"),
             quorum: 2,
             settings: vec![("down-after-milliseconds".into(), "2000".into())],
             members: members.into(),
@@ -179,7 +179,7 @@ mod tests {
             );
             let change = watch.compare(&seen);
             if let Some(change) = &change {
-                assert!(!watch.converge(change, &seen).body.contains("pass"));
+                assert!(!watch.converge(change, &seen).body.contains("s3cr"));
             }
             assert_eq!(
                 change.map(|change| change.summary).unwrap_or_default(),

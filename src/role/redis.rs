@@ -132,7 +132,8 @@ fn declare(scope: &mut Scope) -> Result<()> {
         unit: "redis-server.service".into(),
         package: "redis-server".into(),
     });
-    if !topology.has_sentinels() {
+    // Those of a cluster that had more Redis once.
+    if !topology.is_single() && !topology.has_sentinels() {
         scope.add(sentinel::stopped());
     }
     let address = scope.view.host.address;
