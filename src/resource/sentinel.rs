@@ -21,7 +21,9 @@ pub struct SentinelWatch {
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
-    /// Password of the set.
+    /// The file on this host that holds the password of the set.
+    pub password_file: String,
+    /// That password.
     pub password: Secret,
     /// How many sentinels must agree that the leader is gone.
     pub quorum: u32,
@@ -109,12 +111,13 @@ impl Kind for SentinelWatch {
         let watch = script.blob(self.commands());
         let said = self.instance.seen(seen).unwrap_or_default();
         script.line(format!(
-            "{FUNCTIONS}\n{}\nSET={}\nWANTED={}\nQUORUM={}\nGONE={}\nWATCH={watch}\nredis_port {config}\nredis_password {config}",
+            "{FUNCTIONS}\n{}\nSET={}\nWANTED={}\nQUORUM={}\nGONE={}\nPASSWORD={}\nWATCH={watch}\nredis_port {config}\nredis_password {config}",
             include_str!("redis_step.sh"),
             sh(&self.instance.set),
             sh(&format!("{} {}", self.address, self.port)),
             self.quorum,
             sh(&self.gone(&said).join(" ")),
+            sh(&self.password_file),
             config = sh(&self.instance.config),
         ));
         script.line(include_str!("sentinel.sh"));
@@ -143,6 +146,7 @@ mod tests {
             leader: "rd1".into(),
             address: members[0],
             port: 11000,
+            password_file: "/etc/redis/redis-queue.password".into(),
             password: Secret::new("s3cr\"t"),
             quorum: 2,
             settings: vec![("down-after-milliseconds".into(), "2000".into())],

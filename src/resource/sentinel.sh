@@ -1,5 +1,14 @@
-# $SET: the set. $WANTED: address and port of its leader. $QUORUM. $GONE: addresses to forget. $WATCH: the file with the
-# commands that make a sentinel watch the set.
+# $SET: the set. $WANTED: address and port of its leader. $QUORUM. $GONE: addresses to forget. $PASSWORD: the file with the
+# set's password. $WATCH: the file with the commands that make a sentinel watch the set.
+
+# lists ADDRESS: whether the leader counts it among its replicas. One that vanished without a word stays there for a while,
+# and every sentinel would learn of it again.
+lists() {
+    (
+        redis_password "$PASSWORD"
+        timeout 5 redis-cli -h "${WANTED% *}" -p "${WANTED#* }" INFO replication 2>/dev/null | grep -qF "ip=$1,"
+    )
+}
 field() { redis SENTINEL MASTER "$SET" | sed -n "/^$1\$/{n;p;}"; }
 
 if [ "$(field ip) $(field port)" != "$WANTED" ]; then
@@ -7,6 +16,12 @@ if [ "$(field ip) $(field port)" != "$WANTED" ]; then
     # Answers that are no OK may quote the command, and are not shown.
     ! redis <"$WATCH" | grep -qv '^OK$' || fail "the sentinel refused to watch $WANTED"
 elif [ -n "$GONE" ]; then
+    _end=$(($(date +%s) + 60))
+    # Words of ours: addresses.
+    # shellcheck disable=SC2086
+    for _address in $GONE; do
+        while lists "$_address" && [ "$(date +%s)" -lt "$_end" ]; do sleep 0.5; done
+    done
     # It forgets all replicas and sentinels, and finds those that are there within seconds. Until then it cannot agree
     # with anybody, and promotes nobody.
     redis SENTINEL RESET "$SET" >/dev/null

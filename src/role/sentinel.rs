@@ -121,6 +121,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
             leader: leader.name.clone(),
             address: leader.address,
             port: set.port,
+            password_file: set.password_file(),
             password: scope.secret(set.password)?,
             quorum,
             settings: SETTINGS

@@ -6,6 +6,9 @@ use std::net::IpAddr;
 use super::State;
 use crate::resource::redis_set::{Known, RedisSaid, SentinelSaid};
 
+/// Seconds after which a replica that acknowledges nothing does not follow.
+const LAG: u64 = 10;
+
 /// A Redis; `others`: how many should follow the one that leads.
 pub(super) fn part(said: Option<&RedisSaid>, others: usize) -> (State, String) {
     let Some(said) = said else {
@@ -20,19 +23,19 @@ pub(super) fn part(said: Option<&RedisSaid>, others: usize) -> (State, String) {
             false => (State::Bad, format!("follows {address}:{port}, and does not reach it")),
         };
     }
-    let online = said.replicas.iter().filter(|replica| replica.online);
-    let (count, lag) = (online.clone().count(), online.map(|replica| replica.lag).max());
+    // One that vanished stays in the list for a while.
+    let following = said
+        .replicas
+        .iter()
+        .filter(|replica| replica.online && replica.lag <= LAG);
+    let (count, lag) = (following.clone().count(), following.map(|replica| replica.lag).max());
     match lag {
         None => (
             State::Bad,
             "leads, and nobody follows: a crash now loses what it holds".into(),
         ),
         Some(lag) => {
-            let state = if count < others || lag > 10 {
-                State::Warn
-            } else {
-                State::Ok
-            };
+            let state = if count < others { State::Warn } else { State::Ok };
             (
                 state,
                 format!("leads, {count} of {others} replicas follow, {lag} s behind"),
