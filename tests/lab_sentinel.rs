@@ -76,14 +76,13 @@ fn leaders(stack: &Stack, set: &str) -> Vec<String> {
     leads.map(|(host, _)| host).collect()
 }
 
-/// A command to the queue, on the app's host through its endpoint.
+/// The client of the queue, on the app's host through its endpoint.
+const CLIENT: &str = "REDISCLI_AUTH=$(sed -n 's,^REDIS_QUEUE_URL=redis://:\\(.*\\)@.*,\\1,p' /srv/guestbook/env) \
+                      timeout 60 redis-cli -h 127.0.0.1 -p 11001";
+
+/// A command to the queue.
 fn queue(stack: &Stack, command: &str) -> String {
-    stack.on(
-        "11",
-        &format!(
-            "url=$(sed -n 's/^REDIS_QUEUE_URL=//p' /srv/guestbook/env); redis-cli --no-auth-warning -u \"$url\" {command}"
-        ),
-    )
+    stack.on("11", &format!("{CLIENT} {command}"))
 }
 
 /// How many connections the endpoint gave to a host's queue.
@@ -129,11 +128,7 @@ fn sentinels_promote_and_hactl_follows() {
     let _ = stack.hactl(&["lab", "kill", "rd1"]).exits(0);
     stack.wait_until("the queue takes writes again", || {
         stack
-            .ssh_to(
-                "11",
-                "url=$(sed -n 's/^REDIS_QUEUE_URL=//p' /srv/guestbook/env); \
-                 [ \"$(timeout 2 redis-cli --no-auth-warning -u \"$url\" RPUSH after 1)\" -gt 0 ]",
-            )
+            .ssh_to("11", &format!("[ \"$({CLIENT} RPUSH after 1)\" -gt 0 ]"))
             .output()
             .is_ok_and(|output| output.status.success())
     });

@@ -122,7 +122,7 @@ pub struct RawHost {
     pub address: At<String>,
     /// What it does: `lb`, `app`, `worker`, `db`, `redis`. Without: everything but `lb` (a full server).
     pub roles: List<RawRole>,
-    /// MariaDB primary at birth; needed when several hosts have the role `db`.
+    /// MariaDB primary at birth; needed when several hosts have the role `db`. Leads Redis at birth, too, when it has that.
     pub primary: At<bool>,
     /// The second, waiting server of a pair of full servers.
     pub standby: At<bool>,
