@@ -27,6 +27,7 @@ fn arrows_follow_the_live_writer_and_colours_the_health() {
     let inventory = loaded("design.yml");
     let live = Live {
         writer: Some("db2".into()),
+        redis: [("queue".to_owned(), "rd3".to_owned())].into(),
         ..Live::default()
     };
     let mut drawn = graph::of(Topology::living(&inventory, &live));
@@ -48,6 +49,10 @@ fn arrows_follow_the_live_writer_and_colours_the_health() {
     };
     let (db1, db2) = (key("db1"), key("db2"));
     assert!(text.contains(&format!("{db2} -. copies .-> {db1}")), "{text}");
+    assert!(
+        text.contains(&format!("{} -. copies .-> {}", key("rd3"), key("rd1"))),
+        "{text}"
+    );
     assert!(
         text.contains("db (replica)\"]:::bad") && text.contains("db (writer)\"]:::good"),
         "{text}"

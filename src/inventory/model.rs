@@ -58,6 +58,14 @@ pub struct Inventory {
     pub secret_spans: BTreeMap<String, Span>,
 }
 
+impl Inventory {
+    /// Whether sentinels promote a replica of Redis: a majority of two would need both.
+    pub fn has_sentinels(&self) -> bool {
+        let redis = |host: &&Host| host.roles.contains(&HostRole::Redis);
+        self.hosts.values().filter(redis).count() > 2
+    }
+}
+
 /// How to reach a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ssh {

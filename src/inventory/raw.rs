@@ -125,7 +125,7 @@ pub struct RawHost {
     /// What it does: `lb`, `app`, `worker`, `db`, `redis`, `memcached`. Without: app, worker, db and redis (a full
     /// server).
     pub roles: List<RawRole>,
-    /// MariaDB primary at birth; needed when several hosts have the role `db`.
+    /// MariaDB primary at birth; needed when several hosts have the role `db`. Leads Redis at birth, too, when it has that.
     pub primary: At<bool>,
     /// The second, waiting server of a pair of full servers.
     pub standby: At<bool>,

@@ -18,10 +18,13 @@ mod path;
 pub mod probe;
 mod program;
 pub mod redis;
+mod redis_replica;
+pub mod redis_set;
 mod release;
 pub mod replica;
 pub mod replication;
 pub mod script;
+mod sentinel;
 mod service;
 mod sysctl;
 mod system;
@@ -41,9 +44,11 @@ pub use package::Package;
 pub use path::{Absent, Directory, Link};
 pub use program::{Program, Reloads};
 pub use redis::{RedisOldPasswords, RedisPassword};
+pub use redis_replica::RedisReplica;
 pub use release::{Mark, Migration, Release, ReleaseDatabase, gate};
 pub use replica::{DataDirectory, Replica, SemiSync, Writer};
 pub use script::Script;
+pub use sentinel::SentinelWatch;
 pub use service::{OnChange, Service, Stopped};
 pub use sysctl::Sysctl;
 pub use system::{SYSTEMS, System};
@@ -85,9 +90,11 @@ pub enum Spec {
     Program(Program),
     RedisOldPasswords(RedisOldPasswords),
     RedisPassword(RedisPassword),
+    RedisReplica(RedisReplica),
     Release(Box<Release>),
     Replica(Replica),
     SemiSync(SemiSync),
+    SentinelWatch(SentinelWatch),
     Service(Service),
     Stopped(Stopped),
     Sysctl(Sysctl),
@@ -154,9 +161,11 @@ impl Spec {
             Spec::Program(k) => k,
             Spec::RedisOldPasswords(k) => k,
             Spec::RedisPassword(k) => k,
+            Spec::RedisReplica(k) => k,
             Spec::Release(k) => k.as_ref(),
             Spec::Replica(k) => k,
             Spec::SemiSync(k) => k,
+            Spec::SentinelWatch(k) => k,
             Spec::Service(k) => k,
             Spec::Stopped(k) => k,
             Spec::Sysctl(k) => k,
@@ -192,8 +201,10 @@ into_spec!(
     Program,
     RedisOldPasswords,
     RedisPassword,
+    RedisReplica,
     Replica,
     SemiSync,
+    SentinelWatch,
     Service,
     Stopped,
     Sysctl,

@@ -32,6 +32,8 @@ pub struct RedisPassword {
     pub password: Secret,
     /// Passwords that it may still have instead.
     pub previous: Vec<Secret>,
+    /// Whether it may have to follow another with the same password, or is followed.
+    pub replicates: bool,
     /// Shell test that passes when it serves.
     pub health: String,
     /// How long it may take to become healthy.
@@ -51,6 +53,8 @@ struct Live {
     accepts: BTreeSet<String>,
     /// Its file holds the wanted password beside older ones.
     file_has_it: bool,
+    /// SHA-256 of the password that it gives to one that it follows.
+    gives: Option<String>,
 }
 
 /// The command that logs in with this password, as Redis reads it from the wire, in hexadecimal.
@@ -75,21 +79,27 @@ pub fn word(value: &str) -> String {
     out + "\""
 }
 
-fn text(password: &Secret) -> String {
-    format!(
-        "# Made by hactl; changes here are overwritten.\nrequirepass {}\n",
-        word(password.reveal())
-    )
+fn text(password: &Secret, replicates: bool) -> String {
+    let password = word(password.reveal());
+    let gives = match replicates {
+        true => format!("masterauth {password}\n"),
+        false => String::new(),
+    };
+    format!("# Made by hactl; changes here are overwritten.\nrequirepass {password}\n{gives}")
 }
 
 impl RedisPassword {
+    fn file_text(&self) -> String {
+        text(&self.password, self.replicates)
+    }
+
     fn key(&self) -> String {
         format!("redis password {}", self.instance)
     }
 
     /// What its file holds when no older password is good any more.
     pub fn text(&self) -> Secret {
-        Secret::new(text(&self.password))
+        Secret::new(self.file_text())
     }
 
     fn hash(&self) -> String {
@@ -104,7 +114,16 @@ impl RedisPassword {
              redis_port {config}\n\
              redis_password {file}\n\
              timeout 5 redis-cli -h 127.0.0.1 -p \"$port\" ACL GETUSER default || exit 4\n\
-             [ -z \"$REDIS_USER\" ] || printf 'file %s\\n' \"$(printf %s \"$REDISCLI_AUTH\" | sha256sum)\"",
+             [ -z \"$REDIS_USER\" ] || printf 'file %s\\n' \"$(printf %s \"$REDISCLI_AUTH\" | sha256sum)\"{gives}",
+            gives = match self.replicates {
+                true => {
+                    "\n{ read -r _; IFS= read -r given || :; } <<END\n\
+                     $(timeout 5 redis-cli -h 127.0.0.1 -p \"$port\" CONFIG GET masterauth)\n\
+                     END\n\
+                     printf 'gives %s\\n' \"$(printf %s \"$given\" | sha256sum)\""
+                }
+                false => "",
+            },
             file = sh(&self.file),
             config = sh(&self.config),
         )
@@ -124,7 +143,16 @@ impl RedisPassword {
                 .output
                 .lines()
                 .any(|line| line.strip_prefix("file ").is_some_and(|rest| rest.starts_with(&hash))),
+            gives: test
+                .output
+                .lines()
+                .find_map(|line| Some(line.strip_prefix("gives ")?.split(' ').next()?.to_owned())),
         })
+    }
+
+    /// Whether it would be let in where it follows.
+    fn is_let_in(&self, live: &Live) -> bool {
+        !self.replicates || live.gives.as_ref() == Some(&self.hash())
     }
 
     fn project_live<'a>(&self, accepts: impl Iterator<Item = &'a String>, file: bool, seen: &mut Observed) {
@@ -132,6 +160,9 @@ impl RedisPassword {
         accepts.for_each(|hash| output.push_str(&format!("{hash}\n")));
         if file {
             output.push_str(&format!("file {}\n", self.hash()));
+        }
+        if self.replicates {
+            output.push_str(&format!("gives {}\n", self.hash()));
         }
         seen.tests.insert(self.key(), TestState { code: 0, output });
     }
@@ -152,7 +183,7 @@ impl RedisPassword {
     }
 
     fn is_final(&self, seen: &Observed) -> bool {
-        seen.sha256(&self.file) == Some(&sha256(text(&self.password).as_bytes()))
+        seen.sha256(&self.file) == Some(&sha256(self.file_text().as_bytes()))
     }
 
     fn runs(&self, seen: &Observed) -> bool {
@@ -163,11 +194,11 @@ impl RedisPassword {
     fn begin(&self, script: &mut Script) -> (String, String) {
         script.body.push_str(FUNCTIONS);
         script.body.push_str(include_str!("redis_step.sh"));
-        let wanted = script.blob(Secret::new(text(&self.password)));
+        let wanted = script.blob(Secret::new(self.file_text()));
         let mut candidates = format!("{} {wanted}", sh(&self.file));
         for older in &self.previous {
             candidates.push(' ');
-            candidates.push_str(&script.blob(Secret::new(text(older))));
+            candidates.push_str(&script.blob(Secret::new(text(older, self.replicates))));
         }
         (candidates, wanted)
     }
@@ -206,7 +237,7 @@ impl Kind for RedisPassword {
             return if self.is_final(seen) { None } else { change() };
         }
         match self.live(seen) {
-            Some(live) if !live.accepts.contains(&self.hash()) => change(),
+            Some(live) if !live.accepts.contains(&self.hash()) || !self.is_let_in(&live) => change(),
             Some(live) if live.file_has_it || self.is_final(seen) => None,
             Some(_) => change(),
             None => Some(Change::new(
@@ -222,7 +253,7 @@ impl Kind for RedisPassword {
         accepts.insert(self.hash());
         let several = accepts.len() > 1;
         self.project_live(accepts.iter(), several, seen);
-        let only = sha256(text(&self.password).as_bytes());
+        let only = sha256(self.file_text().as_bytes());
         self.project_file((!several).then_some(only), seen);
     }
 
@@ -233,11 +264,19 @@ impl Kind for RedisPassword {
             "ACL SETUSER default {}\n",
             word(&format!(">{}", self.password.reveal()))
         )));
+        let gives = match self.replicates {
+            true => {
+                let give = format!("CONFIG SET masterauth {}\n", word(self.password.reveal()));
+                format!("\x20       redis_do {}\n", script.blob(Secret::new(give)))
+            }
+            false => String::new(),
+        };
         let health = script.blob(self.health.clone());
         script.line(format!(
             "if {running}; then\n\
              \x20   if redis_login {candidates}; then\n\
              \x20       redis_do {add}\n\
+             {gives}\
              \x20       cat {wanted} >\"$R/password\"\n\
              \x20       redis ACL LIST | grep '^user default .*#.*#' >>\"$R/password\"\n\
              \x20       {put_both}\n\
@@ -288,8 +327,7 @@ impl Kind for RedisOldPasswords {
 
     fn project(&self, seen: &mut Observed) {
         self.of.project_live([self.of.hash()].iter(), false, seen);
-        self.of
-            .project_file(Some(sha256(text(&self.of.password).as_bytes())), seen);
+        self.of.project_file(Some(sha256(self.of.file_text().as_bytes())), seen);
     }
 
     fn converge(&self, _: &Change, _: &Observed) -> Script {
@@ -328,6 +366,7 @@ mod tests {
             file: "/etc/redis/redis-cache.password".into(),
             password: Secret::new(value),
             previous: Vec::new(),
+            replicates: true,
             health: "true".into(),
             patience: Duration::from_secs(1),
         }
@@ -381,7 +420,7 @@ mod tests {
         for value in ["abc", "a\"b\\c", "'$(x)`;#%"] {
             let dir = tempfile::tempdir().unwrap();
             let file = dir.path().join("f");
-            std::fs::write(&file, text(&Secret::new(value))).unwrap();
+            std::fs::write(&file, text(&Secret::new(value), true)).unwrap();
             let script = format!(
                 "{FUNCTIONS}\nredis_password {}\nprintf %s \"$REDISCLI_AUTH\"",
                 file.display()

@@ -19,6 +19,7 @@ pub const ROLE: Role = Role {
 };
 
 const CONFIG: &str = "/etc/haproxy/haproxy.cfg";
+const DROP_IN: &str = "/etc/systemd/system/haproxy.service.d";
 
 /// Where HAProxy says on the host itself whether it is alive and whether all leaders are there.
 const STATE_PORT: u16 = 8404;
@@ -30,7 +31,7 @@ pub(super) fn ready() -> String {
 
 fn declare(scope: &mut Scope) -> Result<()> {
     scope.barrier(stage::APPLICATION);
-    scope.packages(&["haproxy"]);
+    scope.packages(&["haproxy", "socat"]);
     let topology = scope.view.topology;
     let inventory = scope.inventory();
     let hosts = |role| {
@@ -58,6 +59,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
             "databases": hosts(HostRole::Db),
             "redis": stores,
             "stores": hosts(HostRole::Redis),
+            "sentinels": topology.has_sentinels(),
         }),
     )?;
     file.validator = Some(Validator {
@@ -66,9 +68,13 @@ fn declare(scope: &mut Scope) -> Result<()> {
         check: "haproxy -c -q -f \"$FILE\"".into(),
     });
     scope.add(file.owned("root", "haproxy", 0o640));
+    let unit = format!("{DROP_IN}/60-hactl.conf");
+    scope.directory(DROP_IN, "root", "root", 0o755);
+    let drop_in = scope.file(&unit, "haproxy/unit.conf", &json!({}))?;
+    scope.add(drop_in);
     scope.add(Service {
         unit: "haproxy.service".into(),
-        watches: vec![CONFIG.into()],
+        watches: vec![CONFIG.into(), unit],
         on_change: OnChange::Reload,
         health: format!("curl -fsS --max-time 3 http://127.0.0.1:{STATE_PORT}/alive"),
         patience: Duration::from_secs(15),

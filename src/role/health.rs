@@ -2,16 +2,19 @@
 //! what should be there, so a host that has nothing yet answers "bad" and not nothing.
 
 mod certificate;
+mod redis_set;
 
 use std::cell::Cell;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::frappe::programs;
 use super::redis::Instance;
-use super::{certbot, endpoint, gate, memcached, nginx, redis};
+use super::{certbot, endpoint, gate, memcached, nginx, redis, sentinel};
 use crate::inventory::{App, Frappe, HostRole, Site};
 use crate::quote::sh;
+use crate::resource::redis_set::{RedisInstance, SentinelInstance};
 use crate::resource::{Ask, Observed, replication};
 use crate::topology::HostView;
 
@@ -75,6 +78,10 @@ pub enum Kind {
     },
     /// A Redis instance answers to its password and can write; the shell prints lines of INFO.
     Redis(String),
+    /// A Redis leads its set or follows who does; how many others there should be.
+    RedisSet(RedisInstance, usize),
+    /// A sentinel and enough others watch a set; the addresses of its hosts.
+    Sentinel(SentinelInstance, Vec<IpAddr>),
     /// A release is there, and the sites are not closed by an update; the paths of its link and of the gate.
     Open(String, String),
     /// File systems have room; the paths that matter.
@@ -101,6 +108,22 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         for instance in redis::instances(&inventory.redis) {
             add(instance.unit(), Kind::Unit(instance.unit()));
             add(format!("redis {}", instance.name), Kind::Redis(redis_test(&instance)));
+        }
+        let hosts = view.topology.with_role(HostRole::Redis).map(|host| host.address);
+        let hosts: Vec<_> = hosts.collect();
+        for instance in redis::instances(&inventory.redis) {
+            let name = instance.name;
+            if view.topology.redis_replicates() {
+                let kind = Kind::RedisSet(instance.in_set(), hosts.len() - 1);
+                add(format!("redis set {name}"), kind);
+            }
+            if view.topology.has_sentinels() {
+                let kind = Kind::Sentinel(sentinel::of_set(name), hosts.clone());
+                add(format!("sentinel {name}"), kind);
+            }
+        }
+        if view.topology.has_sentinels() {
+            add(sentinel::UNIT.into(), unit(sentinel::UNIT));
         }
         disk.push("/var/lib/redis".into());
     }
@@ -225,6 +248,8 @@ pub fn questions(checks: &[Check]) -> Ask {
             }
             Kind::MariaDb => ask.sql(&check.name, "SHOW GLOBAL STATUS LIKE 'Uptime'"),
             Kind::Replication { .. } => ask.test(replication::KEY, replication::QUESTION),
+            Kind::RedisSet(instance, _) => instance.ask(&mut ask),
+            Kind::Sentinel(instance, _) => instance.ask(&mut ask),
             Kind::Open(current, gate) => {
                 ask.path(current);
                 ask.lines.insert(gate.clone());
@@ -264,6 +289,8 @@ pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
                 super::replication::health(replication::Replication::seen(seen).as_ref(), *semi_sync)
             }
             Kind::Redis(_) => output(seen, check, read_redis),
+            Kind::RedisSet(instance, others) => redis_set::part(instance.seen(seen).as_ref(), *others),
+            Kind::Sentinel(instance, hosts) => redis_set::watch(instance.seen(seen).as_ref(), hosts),
             Kind::Open(current, gate) => match seen.lines.get(gate) {
                 None if !seen.paths.contains_key(current) => (State::Bad, "is not installed".into()),
                 None => (State::Ok, "open".into()),

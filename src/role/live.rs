@@ -1,5 +1,7 @@
 //! Who leads right now, worked out from what the hosts said; and which hosts hactl must not touch because of it.
 
+mod redis;
+
 use std::collections::BTreeMap;
 
 use crate::inventory::{Host, HostRole};
@@ -39,6 +41,9 @@ pub fn questions(view: &HostView) -> Ask {
         ask.test(replication::KEY, replication::QUESTION);
         ask.lines.insert(SSH_KEY.into());
     }
+    if view.topology.redis_replicates() && view.has(HostRole::Redis) {
+        redis::questions(view.topology, &mut ask);
+    }
     ask
 }
 
@@ -53,6 +58,7 @@ pub fn possible(topology: Topology, host: &Host) -> Vec<Live> {
         possible.extend([Some(host), other].into_iter().flatten().map(|writer| Live {
             writer: Some(writer.name.clone()),
             ssh_keys: ssh_keys.clone(),
+            ..Live::UNKNOWN
         }));
     }
     possible
@@ -60,20 +66,48 @@ pub fn possible(topology: Topology, host: &Host) -> Vec<Live> {
 
 /// The hosts that must be asked besides `wanted`, so that it is known who leads.
 pub fn also_needed<'a>(topology: Topology<'a>, wanted: &[&Host]) -> Vec<&'a Host> {
-    let concerns = |host: &&Host| host.roles.contains(&HostRole::Db);
-    if !topology.replicates() || !wanted.iter().any(concerns) {
-        return Vec::new();
-    }
+    let mut roles = Vec::new();
+    roles.extend(topology.replicates().then_some(HostRole::Db));
+    roles.extend(topology.redis_replicates().then_some(HostRole::Redis));
+    roles.retain(|role| wanted.iter().any(|host| host.roles.contains(role)));
+    let concerned = |host: &&Host| roles.iter().any(|role| host.roles.contains(role));
     let missing = |host: &&Host| !wanted.iter().any(|other| other.name == host.name);
-    topology.with_role(HostRole::Db).filter(missing).collect()
+    let hosts = topology.hosts().map(|view| view.host);
+    hosts.filter(concerned).filter(missing).collect()
 }
 
 /// Judges the answers of the hosts that gave any.
 pub fn judge(topology: Topology, answers: &BTreeMap<&str, &Observed>) -> Judgement {
     let mut judgement = Judgement::default();
-    if !topology.replicates() {
-        return judgement;
+    if topology.replicates() {
+        databases(topology, answers, &mut judgement);
     }
+    if topology.redis_replicates() {
+        redis::judge(topology, answers, &mut judgement);
+    }
+    judgement
+}
+
+/// Refuses every host that has the role and answered.
+fn refuse(
+    topology: Topology,
+    answers: &BTreeMap<&str, &Observed>,
+    role: HostRole,
+    (message, hint): &Unclear,
+    judgement: &mut Judgement,
+) {
+    let hosts = topology
+        .with_role(role)
+        .filter(|host| answers.contains_key(host.name.as_str()));
+    judgement.refused.extend(hosts.map(|host| Refusal {
+        host: host.name.clone(),
+        message: format!("{}: {message}; nothing was changed", host.name),
+        hint: hint.clone(),
+    }));
+}
+
+/// Judges what the databases said.
+fn databases(topology: Topology, answers: &BTreeMap<&str, &Observed>, judgement: &mut Judgement) {
     for host in topology.with_role(HostRole::Db) {
         let key = answers.get(host.name.as_str()).and_then(|seen| seen.lines.get(SSH_KEY));
         // Type and key; the comment is none of anybody's business.
@@ -91,22 +125,10 @@ pub fn judge(topology: Topology, answers: &BTreeMap<&str, &Observed>) -> Judgeme
     let databases = Databases::of(topology, answers);
     match databases.writer() {
         Ok(writer) => judgement.live.writer = writer,
-        Err((message, hint)) => {
-            let hosts = topology
-                .with_role(HostRole::Db)
-                .filter(|host| answers.contains_key(host.name.as_str()));
-            judgement.refused.extend(hosts.map(|host| Refusal {
-                host: host.name.clone(),
-                message: format!("{}: {message}; nothing was changed", host.name),
-                hint: hint.clone(),
-            }));
-            return judgement;
-        }
+        Err(unclear) => return refuse(topology, answers, HostRole::Db, &unclear, judgement),
     }
-    judgement
-        .refused
-        .extend(databases.errant(judgement.live.writer.as_deref()));
-    judgement
+    let errant = databases.errant(judgement.live.writer.as_deref());
+    judgement.refused.extend(errant);
 }
 
 /// The database servers and what they said; `None` for one that has no MariaDB, no entry for one that did not answer.

@@ -22,6 +22,7 @@ mod peers;
 mod redis;
 mod replication;
 mod scope;
+pub mod sentinel;
 pub mod site;
 mod stage;
 mod supervisor;
@@ -64,6 +65,7 @@ pub const ROLES: &[Role] = &[
     mariadb::ROLE,
     dbcheck::ROLE,
     redis::ROLE,
+    sentinel::ROLE,
     memcached::ROLE,
     endpoint::ROLE,
     supervisor::ROLE,

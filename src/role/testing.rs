@@ -97,6 +97,18 @@ mariadb: { keep_config: true }
 redis: { cache_port: 13001, queue_port: 11001 }
 "#;
 
+/// Three hosts with Redis.
+pub const REDIS: &str = r#"
+cluster: demo
+hosts:
+  app: { address: 10.0.0.1, roles: [ app, worker, db ] }
+  rd1: { address: 10.0.0.41, roles: [ redis ] }
+  rd2: { address: 10.0.0.42, roles: [ redis ] }
+  rd3: { address: 10.0.0.43, roles: [ redis ] }
+app: { kind: wsgi, url: "git://h/x", ref: main, module: "a:b" }
+sites: [ { name: erp.example.com } ]
+"#;
+
 /// Reads an inventory that is known to be right.
 pub fn inventory(text: &str) -> Inventory {
     match parse(text, Path::new("/inventory/inventory.yml")) {
@@ -107,7 +119,12 @@ pub fn inventory(text: &str) -> Inventory {
 
 /// What the first host of an inventory should have.
 pub fn first(inventory: &Inventory, facts: &Facts) -> Desired {
+    of_host(inventory, &inventory.hosts[0].name, facts)
+}
+
+/// What a host of an inventory should have.
+pub fn of_host(inventory: &Inventory, host: &str, facts: &Facts) -> Desired {
     let templates = Templates::load(None).unwrap();
-    let view = Topology::of(inventory).hosts().next().unwrap();
+    let view = Topology::of(inventory).host(host).unwrap();
     desired(view, facts, &templates, &Named).unwrap()
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
-use super::testing::{ADOPTED, CERTBOT, FRAPPE, GUESTBOOK, first, inventory};
+use super::testing::{ADOPTED, CERTBOT, FRAPPE, GUESTBOOK, REDIS, first, inventory, of_host};
 use crate::plan::{Desired, build};
 use crate::resource::{Facts, Kind, Observed, SYSTEMS, Spec};
 
@@ -130,6 +130,15 @@ fn a_frappe_server_renders() {
     insta::assert_snapshot!("frappe", rendered(&desired, |role| role == "frappe"));
 }
 
+#[test]
+fn a_replica_of_redis_renders() {
+    let desired = of_host(&inventory(REDIS), "rd2", &Facts::assumed());
+    insta::assert_snapshot!(
+        "redis",
+        rendered(&desired, |role| role == "redis" || role == "sentinel")
+    );
+}
+
 /// A bench that is taken over: what happens on the host that it left, in which order.
 #[test]
 fn an_adoption_renders() {
@@ -240,8 +249,8 @@ fn planned(desired: &Desired, seen: &Observed) -> String {
 /// Secrets are in blobs that are marked, never in a script, a summary or a diff.
 #[test]
 fn a_plan_shows_no_secret() {
-    for inventory in [inventory(GUESTBOOK), inventory(FRAPPE), inventory(ADOPTED)] {
-        let plan = build(&first(&inventory, &Facts::assumed()), &bare());
+    for desired in DESIRED.iter() {
+        let plan = build(desired, &bare());
         let shown = serde_json::to_string(&plan).unwrap();
         assert!(
             !shown.contains("<redis/")
@@ -285,8 +294,14 @@ fn rest(desired: &Desired, seen: &Observed) -> Vec<String> {
 }
 
 /// What each kind of server should have; rendered once.
-static DESIRED: LazyLock<[Desired; 4]> =
-    LazyLock::new(|| [GUESTBOOK, FRAPPE, CERTBOT, ADOPTED].map(|text| first(&inventory(text), &Facts::assumed())));
+static DESIRED: LazyLock<Vec<Desired>> = LazyLock::new(|| {
+    let facts = Facts::assumed();
+    let mut desired = [GUESTBOOK, FRAPPE, CERTBOT, ADOPTED]
+        .map(|text| first(&inventory(text), &facts))
+        .to_vec();
+    desired.extend(["rd1", "rd2"].map(|host| of_host(&inventory(REDIS), host, &facts)));
+    desired
+});
 
 #[test]
 fn applying_the_plan_of_a_bare_host_leaves_nothing_to_do() {
@@ -304,7 +319,7 @@ proptest! {
     /// in any combination, and some of what was there is gone again.
     #[test]
     fn applying_any_plan_leaves_nothing_to_do(
-        which in 0usize..4,
+        which in 0usize..6,
         there in proptest::collection::vec(any::<bool>(), 128),
         stopped in any::<bool>(),
         sql_down in any::<bool>(),
@@ -337,7 +352,7 @@ proptest! {
 
     /// What a cut run leaves: a prefix.
     #[test]
-    fn a_cut_run_is_finished_by_the_next(which in 0usize..4, cut in 0usize..100) {
+    fn a_cut_run_is_finished_by_the_next(which in 0usize..6, cut in 0usize..100) {
         let desired = &DESIRED[which];
         let mut seen = bare();
         for resource in desired.resources.iter().take(cut) {

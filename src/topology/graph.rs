@@ -104,7 +104,15 @@ fn lines(view: &HostView) -> Vec<String> {
         .topology
         .writer()
         .is_some_and(|writer| writer.name == view.host.name);
+    // The queue's leader: what a cache forgets is not worth an arrow.
+    let leads = view
+        .topology
+        .redis_leader("queue")
+        .is_some_and(|leader| leader.name == view.host.name);
     let part = |role: &HostRole| match role {
+        HostRole::Redis if !view.topology.redis_replicates() => "redis".to_owned(),
+        HostRole::Redis if leads => "redis (leader)".to_owned(),
+        HostRole::Redis => "redis (replica)".to_owned(),
         HostRole::Db if !view.topology.replicates() => "db".to_owned(),
         HostRole::Db if writer => "db (writer)".to_owned(),
         HostRole::Db => "db (replica)".to_owned(),
@@ -148,10 +156,7 @@ fn edges(topology: Topology) -> Vec<Edge> {
         }
     }
     let writer = topology.writer().map(|host| host_id(&host.name));
-    let redis = topology
-        .with_role(HostRole::Redis)
-        .next()
-        .map(|host| host_id(&host.name));
+    let redis = topology.redis_leader("queue").map(|host| host_id(&host.name));
     for view in topology
         .hosts()
         .filter(HostView::runs_app)

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 pub struct Live {
     /// The host that takes MariaDB's writes; `None` where none ever did.
     pub writer: Option<String>,
+    /// The host that leads, by replicated set of Redis (`cache`, `queue`); none where it follows from the inventory alone.
+    pub redis: BTreeMap<String, String>,
     /// Public ssh host keys by host, as `ssh-ed25519 AAAA...`.
     pub ssh_keys: BTreeMap<String, String>,
 }
@@ -16,6 +18,7 @@ impl Live {
     /// Nobody was asked.
     pub const UNKNOWN: Live = Live {
         writer: None,
+        redis: BTreeMap::new(),
         ssh_keys: BTreeMap::new(),
     };
 }

@@ -55,6 +55,25 @@ impl<'a> Topology<'a> {
         self.with_role(HostRole::Db).nth(1).is_some()
     }
 
+    /// Who takes the writes of a set of Redis (`cache`, `queue`): whoever does so now, else the primary, else the first.
+    pub fn redis_leader(self, set: &str) -> Option<&'a Host> {
+        let living = self.live.redis.get(set);
+        living
+            .and_then(|name| self.inventory.hosts.get(name))
+            .or_else(|| self.with_role(HostRole::Redis).find(|host| host.primary))
+            .or_else(|| self.with_role(HostRole::Redis).next())
+    }
+
+    /// Whether the Redis replicate.
+    pub fn redis_replicates(self) -> bool {
+        self.with_role(HostRole::Redis).nth(1).is_some()
+    }
+
+    /// Whether sentinels promote a replica: a majority of two would need both.
+    pub fn has_sentinels(self) -> bool {
+        self.inventory.has_sentinels()
+    }
+
     /// All hosts in inventory order.
     pub fn hosts(self) -> impl Iterator<Item = HostView<'a>> {
         self.inventory

@@ -13,7 +13,7 @@ use crate::error::Kind;
 use crate::inventory::{App, HostRole};
 use crate::quote::sh_words;
 use crate::resource::clock;
-use crate::role::certbot;
+use crate::role::{certbot, sentinel};
 use crate::topology::{HostView, Topology};
 use crate::transport::TransportError;
 use crate::transport::wire::Piece;
@@ -189,6 +189,9 @@ fn ports(view: HostView) -> Vec<Port> {
     if view.has(HostRole::Redis) {
         port(inventory.redis.cache_port, "Redis cache", &["redis-server"]);
         port(inventory.redis.queue_port, "Redis queue", &["redis-server"]);
+        if view.topology.has_sentinels() {
+            port(sentinel::PORT, "Redis Sentinel", &["redis-sentinel", "redis-server"]);
+        }
     }
     ports
 }

@@ -129,6 +129,9 @@ fn used(inventory: &Inventory, raw: &RawInventory, host: &Host) -> Vec<Used> {
         let redis = raw.redis.value.as_ref();
         add("redis cache", inventory.redis.cache_port, redis.map(|r| &r.cache_port));
         add("redis queue", inventory.redis.queue_port, redis.map(|r| &r.queue_port));
+        if inventory.has_sentinels() {
+            add("the sentinel", 26379, None);
+        }
     }
     if host.roles.contains(&HostRole::Memcached) {
         let raw = raw.memcached.value.as_ref().map(|memcached| &memcached.port);

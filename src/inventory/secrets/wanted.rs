@@ -80,13 +80,14 @@ pub fn of(inventory: &Inventory) -> Vec<Wanted<'_>> {
         .into_iter()
         .map(|name| password(name, None))
         .collect();
-    if inventory
+    let databases = inventory
         .hosts
         .values()
-        .filter(|host| host.roles.contains(&HostRole::Db))
-        .count()
-        > 1
-    {
+        .filter(|host| host.roles.contains(&HostRole::Db));
+    if inventory.has_sentinels() {
+        list.push(password("redis/sentinel", None));
+    }
+    if databases.count() > 1 {
         list.push(password("cluster/key", None));
     }
     if let App::Wsgi(_) = inventory.app {
