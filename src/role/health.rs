@@ -1,6 +1,7 @@
 //! What `status` asks a host, and what it makes of the answers. Derived from the same topology as the roles; it names
 //! what should be there, so a host that has nothing yet answers "bad" and not nothing.
 
+pub mod balance;
 mod certificate;
 
 use std::cell::Cell;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frappe::programs;
 use super::redis::Instance;
-use super::{certbot, endpoint, gate, nginx, redis};
+use super::{certbot, endpoint, gate, keepalived, nginx, redis};
 use crate::inventory::{App, HostRole, Site};
 use crate::quote::sh;
 use crate::resource::{Ask, Observed, replication};
@@ -66,6 +67,10 @@ pub enum Kind {
     Certificate(Source, String),
     /// Certificates are renewed; the shell says what is not as it should be.
     Renewals(String),
+    /// A load balancer reaches the app hosts; the shell prints their names and what they answered.
+    Upstreams(String),
+    /// A virtual address is carried, by this host or another; the shell prints which.
+    Vip(String),
     /// MariaDB answers on its socket.
     MariaDb,
     /// MariaDB's part in the replication; whether commits should wait for a replica.
@@ -131,6 +136,8 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         for site in &inventory.sites {
             add(format!("site {}", site.name), Kind::Site(site_test(view, site)));
         }
+    }
+    if view.meets_visitors() {
         for site in &inventory.sites {
             if let Some((source, test)) = certificate::test(site, inventory.nginx.https_port) {
                 add(format!("certificate {}", site.name), Kind::Certificate(source, test));
@@ -138,6 +145,18 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         }
         if certbot::sites(inventory).next().is_some() {
             add("certificate renewal".into(), Kind::Renewals(certbot::renewals()));
+        }
+    }
+    if view.has(HostRole::Lb) {
+        add("upstreams".into(), Kind::Upstreams(balance::upstreams_test(view)));
+    }
+    if keepalived::carries(view) {
+        add("keepalived.service".into(), unit("keepalived.service"));
+        for vip in inventory.vip.values() {
+            add(
+                balance::vip_subject(vip),
+                Kind::Vip(keepalived::status(vip, inventory.nginx.http_port)),
+            );
         }
     }
     for role in inventory
@@ -158,13 +177,10 @@ pub fn checks(view: &HostView) -> Vec<Check> {
 
 fn site_test(view: &HostView, site: &Site) -> String {
     let inventory = view.topology.inventory;
-    let path = match &inventory.app {
-        App::Frappe(_) => "/api/method/ping",
-        App::Wsgi(wsgi) => &wsgi.health,
-    };
-    let (scheme, port) = match nginx::certificate(site) {
-        Some(_) => ("https", inventory.nginx.https_port),
-        None => ("http", inventory.nginx.http_port),
+    let path = alive_path(&inventory.app);
+    let (scheme, port) = match view.has(HostRole::Lb) {
+        true => nginx::front_door(inventory, site),
+        false => nginx::own_door(view, site),
     };
     // Whether others trust the certificate is not asked here: self-signed ones are served on purpose.
     format!(
@@ -172,6 +188,14 @@ fn site_test(view: &HostView, site: &Site) -> String {
         sh(&format!("{}:{port}:127.0.0.1", site.name)),
         sh(&format!("{scheme}://{}:{port}{path}", site.name))
     )
+}
+
+/// A path that an application answers with less than 400 when it is well.
+fn alive_path(app: &App) -> &str {
+    match app {
+        App::Frappe(_) => "/api/method/ping",
+        App::Wsgi(wsgi) => &wsgi.health,
+    }
 }
 
 fn redis_test(instance: &Instance) -> String {
@@ -199,7 +223,9 @@ pub fn questions(checks: &[Check]) -> Ask {
             | Kind::Redis(test)
             | Kind::Answers(test)
             | Kind::Certificate(_, test)
-            | Kind::Renewals(test) => {
+            | Kind::Renewals(test)
+            | Kind::Upstreams(test)
+            | Kind::Vip(test) => {
                 ask.test(&check.name, test);
             }
             Kind::MariaDb => ask.sql(&check.name, "SHOW GLOBAL STATUS LIKE 'Uptime'"),
@@ -238,6 +264,8 @@ pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
                 (state, detail)
             }),
             Kind::Renewals(_) => output(seen, check, certificate::read_renewals),
+            Kind::Upstreams(_) => output(seen, check, balance::read_upstreams),
+            Kind::Vip(_) => output(seen, check, balance::read_vip),
             Kind::MariaDb => read_mariadb(seen, &check.name),
             Kind::Replication { semi_sync } => {
                 super::replication::health(replication::Replication::seen(seen).as_ref(), *semi_sync)

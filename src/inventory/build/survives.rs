@@ -87,8 +87,8 @@ pub fn warn_unbuilt(check: &mut Check, raw: &RawInventory) {
             )
             .at(span, "a second host")
             .help(
-                "MariaDB replicates, and applications follow its writer; load balancing, virtual addresses, Redis \
-                     replication, shared files and crash plans are not built",
+                "MariaDB replicates, applications follow its writer, load balancers share out requests and carry \
+                     virtual addresses; Redis replication, shared files and crash plans are not built",
             ),
         );
     }
