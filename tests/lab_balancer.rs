@@ -52,7 +52,10 @@ impl Answer {
     }
 }
 
-/// Asks the site at an address. A client that is not let in tries again soon, as browsers do, and waits long for an answer.
+/// Whether clients that are not let in give up soon and come again. Otherwise they are patient: the machine may be slow.
+static HURRIED: AtomicBool = AtomicBool::new(false);
+
+/// Asks the site at an address.
 fn ask(address: &str, path: &str, more: &[&str]) -> Answer {
     let output = Command::new("curl")
         .args([
@@ -60,7 +63,7 @@ fn ask(address: &str, path: &str, more: &[&str]) -> Answer {
             "-i",
             "--http1.1",
             "--connect-timeout",
-            "0.5",
+            if HURRIED.load(Ordering::Relaxed) { "0.5" } else { "30" },
             "--max-time",
             "30",
             "--resolve",
@@ -131,38 +134,50 @@ impl Visitors {
 
     /// What they met with while something was done; they go on.
     fn during(&self, what: &str, act: impl FnOnce()) -> Met {
-        let taken = {
+        self.watch(what, false, act)
+    }
+
+    /// The same for what loses connections, with visitors who come again soon.
+    fn through(&self, what: &str, act: impl FnOnce()) -> Met {
+        self.watch(what, true, act)
+    }
+
+    fn watch(&self, what: &str, hurried: bool, act: impl FnOnce()) -> Met {
+        HURRIED.store(hurried, Ordering::Relaxed);
+        // Whoever came before is gone.
+        self.served(what, 2);
+        let before = {
             let mut met = self.met.lock().unwrap();
-            let taken = (met.taken.clone(), met.unknown.clone());
-            *met = Met {
-                taken: taken.0.clone(),
-                unknown: taken.1.clone(),
-                last: Some(Instant::now()),
-                ..Met::default()
-            };
-            taken.0.len()
+            met.failures.clear();
+            (met.gap, met.last) = (Duration::ZERO, Some(Instant::now()));
+            met.clone()
         };
         act();
         // What began before must have ended, and what comes after must be well.
-        let (end, from) = (Instant::now() + Duration::from_secs(60), self.met().answers);
-        while self.met().answers < from + 20 {
-            assert!(
-                Instant::now() < end,
-                "{what}: nobody is served: {:?}",
-                self.met().failures
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.served(what, 20);
         let met = self.met();
         println!(
             "{what}: {} answers, {} entries taken, {} failures, longest gap {:.2} s {:?}",
-            met.answers,
-            met.taken.len() - taken,
+            met.answers - before.answers,
+            met.taken.len() - before.taken.len(),
             met.failures.len(),
             met.gap.as_secs_f64(),
             met.failures
         );
         met
+    }
+
+    /// Waits until so many more have read and written.
+    fn served(&self, what: &str, more: usize) {
+        let (end, before) = (Instant::now() + Duration::from_secs(120), self.met());
+        loop {
+            let met = self.met();
+            if met.answers >= before.answers + more && met.taken.len() >= before.taken.len() + more {
+                return;
+            }
+            assert!(Instant::now() < end, "{what}: nobody is served: {:?}", met.failures);
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn met(&self) -> Met {
@@ -243,6 +258,15 @@ fn served_by(stack: &Stack, path: &str, more: &[&str], hosts: &[&str]) {
     });
 }
 
+/// Nothing to do anywhere, as soon as everybody finds the data stores: a machine with other work loses them for a moment.
+fn settled(stack: &Stack) {
+    stack.wait_until("app1 finds its data stores", || {
+        let mut ready = stack.ssh_to("21", "curl -fsS --max-time 3 http://127.0.0.1:8404/ready");
+        ready.output().expect("ssh").status.success()
+    });
+    stack.settled();
+}
+
 /// Verdict and words of `status` about a subject of a host.
 fn found(stack: &Stack, host: &str, subject: &str) -> (String, String) {
     let said = stack.hactl(&["status", "--format", "json"]);
@@ -262,7 +286,7 @@ fn visitors_are_served_whoever_dies() {
         ..Options::warm(87)
     });
     let _ = stack.apply(&[]).exits(0);
-    stack.settled();
+    settled(&stack);
 
     // Both app hosts serve, and say so; TLS ends at the load balancers, with one certificate.
     served_by(&stack, "/api/state", &[], &["app1", "app2"]);
@@ -321,12 +345,12 @@ fn visitors_are_served_whoever_dies() {
     assert_eq!(met.failures, [""; 0]);
     assert_eq!(holder(&stack, VIP), first);
     let second = holder(&stack, "10.77.87.101");
-    stack.settled();
+    settled(&stack);
     assert_eq!(ask("10.77.87.101", "/health", &[]).status, 200);
     println!("web is on {}, api on {}", lab_name(first), lab_name(second));
 
     // The load balancer dies, and comes back without taking the address back.
-    let _ = visitors.during("lab kill of the load balancer with the address", || {
+    let _ = visitors.through("lab kill of the load balancer with the address", || {
         let _ = stack.hactl(&["lab", "kill", lab_name(first)]).exits(0);
     });
     let met = visitors.during("lab boot of it", || {
@@ -337,10 +361,10 @@ fn visitors_are_served_whoever_dies() {
     });
     assert_eq!(met.failures, [""; 0]);
     assert_eq!(holder(&stack, VIP), other);
-    stack.settled();
+    settled(&stack);
 
     // nginx dies there, so the address moves again.
-    let _ = visitors.during("nginx of the load balancer with the address stops", || {
+    let _ = visitors.through("nginx of the load balancer with the address stops", || {
         stack.on(other, "systemctl stop nginx");
         assert_eq!(holder(&stack, VIP), first);
     });
@@ -386,7 +410,7 @@ fn follow_routes(stack: &Stack) {
     stack.edit_inventory("app2: { address: 10.77.87.22, roles: [ app ] }", GROUPED);
     stack.edit_inventory("nginx: { client_max_body_mb: 60 }\n", ROUTES);
     let _ = stack.apply(&[]).exits(0);
-    stack.settled();
+    settled(stack);
     for (path, more) in [
         ("/api/state?of=a/path", &[][..]),
         ("/entries?cmd=guestbook.report.run", &[]),
@@ -432,12 +456,12 @@ fn follow_routes(stack: &Stack) {
     stack.edit_inventory(&format!("  {GROUPED}\n"), "");
     stack.edit_inventory(ROUTES, "");
     let _ = stack.apply(&[]).exits(0);
-    stack.settled();
+    settled(stack);
     let upstreams = "grep -c 10.77.87.22 /etc/nginx/hactl/balancer.conf || :";
     assert_eq!([stack.on("11", upstreams), stack.on("12", upstreams)], ["0", "0"]);
     served_by(stack, "/api/state", &[], &["app1"]);
     stack.edit_inventory("  db1:", "  app2: { address: 10.77.87.22, roles: [ app ] }\n  db1:");
     let _ = stack.apply(&[]).exits(0);
-    stack.settled();
+    settled(stack);
     served_by(stack, "/api/state", &[], &["app1", "app2"]);
 }

@@ -87,10 +87,9 @@ fn choices(routes: &[Route]) -> Vec<Value> {
             })
         };
         // Browsers send it encoded; who writes a script may not.
-        let doctypes = route.doctypes.iter().flat_map(|name| {
-            let encoded = encoded(name);
-            let plain = (encoded != *name && name.is_ascii()).then(|| whole(name));
-            std::iter::once(whole(&encoded)).chain(plain)
+        let doctypes = route.doctypes.iter().map(|name| match encoded(name) {
+            same if same == *name => whole(name),
+            encoded => format!("~^({}|{})$", literal(&encoded), literal(name)),
         });
         let mut look = |at: String, patterns: Vec<String>| {
             if !patterns.is_empty() {

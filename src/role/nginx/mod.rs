@@ -166,15 +166,13 @@ fn fingerprint(texts: &[String]) -> String {
 
 fn main(scope: &Scope, fingerprint: &str, includes: &[&str]) -> Value {
     let (inventory, view) = (scope.inventory(), &scope.view);
-    let mut ports = vec![plain_port(view)];
-    if view.has(HostRole::Lb) && view.has(HostRole::App) {
-        ports.push(inventory.nginx.app_port);
-    }
+    let both = view.has(HostRole::Lb) && view.has(HostRole::App);
     let tls = inventory.sites.iter().any(|site| certificate(site).is_some());
     json!({
         "fingerprint": fingerprint,
         "client_max_body_mb": inventory.nginx.client_max_body_mb,
-        "http_ports": ports,
+        "http_port": plain_port(view),
+        "app_port": both.then_some(inventory.nginx.app_port),
         "https_port": inventory.nginx.https_port,
         "ipv6": scope.facts.ipv6,
         "http2_directive": http2_directive(scope),
