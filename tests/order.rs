@@ -18,6 +18,7 @@ fn host() -> Host {
         roles: HostRole::ALL.to_vec(),
         primary: false,
         standby: false,
+        group: None,
         ssh: Ssh {
             user: "root".into(),
             port: 22,
