@@ -194,7 +194,7 @@ impl Field {
             inventory["hosts"]["srv3"] = json!({ "address": "10.77.0.13", "roles": ["app"] });
         }
         if has("routes") {
-            inventory["nginx"] = json!({ "routes": [ { "to": "b", "path": ["/a"] } ] });
+            inventory["nginx"] = json!({ "routes": [ { "to": "b", "path": ["/a"], "header": { "X-A": "b" } } ] });
         }
         let mut node = &mut inventory;
         let (last, way) = self.parts.split_last().expect("a way");
