@@ -37,6 +37,8 @@ fn inventories_that_cannot_be_a_lab_are_refused_as_usage() {
         Vip {
             name: "web".into(),
             address: "10.77.0.1/24".parse().unwrap(),
+            virtual_router_id: 1,
+            interface: None,
         },
     );
     let cases = [

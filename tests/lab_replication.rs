@@ -36,22 +36,6 @@ fn secret(stack: &Stack, name: &str) -> String {
     found.expect("a secret").1.reveal().to_owned()
 }
 
-/// Nothing to do anywhere, in one round trip for each host.
-#[track_caller]
-fn settled(stack: &Stack) {
-    let again = stack.apply(&[]).exits(0);
-    let summary = again.summary();
-    let changed: Vec<_> = again
-        .events()
-        .into_iter()
-        .filter(|event| event["event"] == "step_finished")
-        .collect();
-    assert_eq!(summary["changed"], 0, "{summary}: {changed:?}");
-    for host in summary["hosts"].as_array().unwrap() {
-        assert_eq!(host["round_trips"], 1, "{host}");
-    }
-}
-
 /// What `status` finds about the replication on a host: verdict and words.
 #[track_caller]
 fn replication(stack: &Stack, host: &str) -> (String, String) {
@@ -99,7 +83,7 @@ fn changes(said: &Said, host: &str) -> Vec<String> {
 fn replicas_are_made_and_mended() {
     let stack = cluster(82);
     let _ = stack.apply(&[]).exits(0);
-    settled(&stack);
+    stack.settled();
     assert_eq!(stack.fetch("/health", &[]).0, 200);
     assert_eq!(
         replication(&stack, "db1"),
@@ -141,7 +125,7 @@ fn replicas_are_made_and_mended() {
         planned(&stack, "db2")
     );
     let _ = stack.apply(&[]).exits(0);
-    settled(&stack);
+    stack.settled();
     assert_eq!(sql(&stack, "32", "SELECT COUNT(*) FROM guestbook.probe"), "1");
 
     // It cannot apply what it gets: a row is there already, written past the binary log.
@@ -155,7 +139,7 @@ fn replicas_are_made_and_mended() {
         replication(&stack, "db2").1.contains("Duplicate entry")
     });
     let _ = stack.apply(&[]).exits(0);
-    settled(&stack);
+    stack.settled();
     assert_eq!(sql(&stack, "32", "SELECT COUNT(*) FROM guestbook.probe"), "2");
     assert_eq!(
         stack.on("32", "ls /var/lib/mysql.hactl-before"),
@@ -174,7 +158,7 @@ fn replicas_are_made_and_mended() {
     // What the hint says.
     stack.on("33", "systemctl stop mariadb; rm -rf /var/lib/mysql/*");
     let _ = stack.apply(&[]).exits(0);
-    settled(&stack);
+    stack.settled();
     assert_eq!(sql(&stack, "33", "SELECT COUNT(*) FROM guestbook.probe"), "2");
 }
 
@@ -197,7 +181,7 @@ fn roles_that_moved_stay_where_they_are() {
         ]
     );
     let _ = stack.apply(&[]).exits(0);
-    settled(&stack);
+    stack.settled();
 
     // Somebody promotes db2 by hand, in good order.
     let link = "MASTER_HOST='10.77.83.32', MASTER_USE_GTID=slave_pos";
@@ -230,7 +214,7 @@ fn roles_that_moved_stay_where_they_are() {
     assert_eq!(planned(&stack, "db1"), Vec::<String>::new());
     assert_eq!(planned(&stack, "db3"), Vec::<String>::new());
     let _ = stack.apply(&[]).exits(0);
-    settled(&stack);
+    stack.settled();
     assert_eq!(replication(&stack, "db2").1, "takes the writes, 2 replicas acknowledge");
     assert_eq!(replication(&stack, "db1").1, "follows 10.77.83.32, 0 s behind");
     assert_eq!(stack.fetch("/health", &[]).0, 200);

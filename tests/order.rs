@@ -19,6 +19,7 @@ fn host() -> Host {
         primary: false,
         standby: false,
         workers: None,
+        group: None,
         ssh: Ssh {
             user: "root".into(),
             port: 22,

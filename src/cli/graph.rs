@@ -11,6 +11,7 @@ use super::status;
 use crate::error::{Error, Result};
 use crate::report::graph::{mermaid, svg};
 use crate::report::note::{Note, Verdict};
+use crate::role::health::balance;
 use crate::topology::Topology;
 use crate::topology::graph::{self, Graph, Health};
 
@@ -49,7 +50,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         false => graph::of(Topology::of(&inventory)),
         true => {
             let looked = status::look(context, prepared)?;
-            coloured(graph::of(Topology::living(&inventory, &looked.live)), &looked.findings)
+            let drawn = graph::of(Topology::living(&inventory, &looked.live));
+            coloured(carried(drawn, &looked.findings), &looked.findings)
         }
     };
     let form = args.r#as.unwrap_or_else(|| {
@@ -77,6 +79,23 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         }
     }
     Ok(Ended::with(0))
+}
+
+/// A virtual address leads to whoever carries it now, as far as that is known.
+fn carried(mut graph: Graph, findings: &[status::Finding]) -> Graph {
+    let carriers: Vec<(String, String)> = findings
+        .iter()
+        .filter(|finding| finding.detail == balance::HERE)
+        .filter_map(|finding| {
+            let vip = finding.subject.strip_prefix("vip ")?;
+            Some((format!("vip/{vip}"), format!("host/{}", finding.host)))
+        })
+        .collect();
+    graph.edges.retain(|edge| {
+        let mut known = carriers.iter().filter(|(vip, _)| *vip == edge.from).peekable();
+        known.peek().is_none() || known.any(|(_, host)| *host == edge.to)
+    });
+    graph
 }
 
 fn coloured(mut graph: Graph, findings: &[status::Finding]) -> Graph {

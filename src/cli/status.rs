@@ -12,7 +12,7 @@ use crate::inventory::{Host, Inventory};
 use crate::report::Note;
 use crate::report::note::Verdict;
 use crate::resource::clock;
-use crate::role::health;
+use crate::role::health::{self, balance};
 use crate::topology::{HostView, Live, Topology};
 
 /// Show what serves and what does not on every host
@@ -136,6 +136,7 @@ fn findings(inventory: &Inventory, survey: &Survey) -> Vec<Finding> {
     for host in &survey.hosts {
         findings.extend(of_host(inventory, host, survey));
     }
+    carried_twice(inventory, &mut findings);
     findings.extend(survey.failures.iter().map(|failure| {
         let [refused, connection] = FAILURES;
         Finding {
@@ -152,6 +153,29 @@ fn findings(inventory: &Inventory, survey: &Survey) -> Vec<Finding> {
         }
     }));
     findings
+}
+
+/// An address that several hosts carry at once leads to any of them.
+fn carried_twice(inventory: &Inventory, findings: &mut [Finding]) {
+    for vip in inventory.vip.values() {
+        let subject = balance::vip_subject(vip);
+        let carries = |finding: &Finding| finding.subject == subject && finding.detail == balance::HERE;
+        let carriers: Vec<String> = findings
+            .iter()
+            .filter(|finding| carries(finding))
+            .map(|finding| finding.host.clone())
+            .collect();
+        if carriers.len() < 2 {
+            continue;
+        }
+        for finding in findings.iter_mut().filter(|finding| carries(finding)) {
+            finding.verdict = Verdict::Bad;
+            finding.detail = format!(
+                "is carried by {}: they do not hear each other (is VRRP, protocol 112, let through?)",
+                carriers.join(" and ")
+            );
+        }
+    }
 }
 
 fn of_host(inventory: &Inventory, host: &Surveyed, survey: &Survey) -> Vec<Finding> {

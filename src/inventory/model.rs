@@ -167,6 +167,8 @@ pub struct Host {
     pub standby: bool,
     /// Frappe's workers on this host, where they differ from the application's.
     pub workers: Option<Vec<QueueWorker>>,
+    /// Group of app hosts that only routed requests go to.
+    pub group: Option<String>,
     /// `ssh` of the inventory with the host's own entries over it.
     pub ssh: Ssh,
 }
@@ -178,6 +180,10 @@ pub struct Vip {
     pub name: String,
     /// Address with prefix length.
     pub address: ipnet::IpNet,
+    /// Number of its VRRP router.
+    pub virtual_router_id: u8,
+    /// Interface that carries it; `None`: derived from the host's facts.
+    pub interface: Option<String>,
 }
 
 /// What runs on the app hosts.
@@ -458,6 +464,25 @@ pub struct Nginx {
     pub http_port: u16,
     /// 443.
     pub https_port: u16,
+    /// Where app hosts answer load balancers: 8080.
+    pub app_port: u16,
+    /// Which requests go to which group, in order.
+    pub routes: Vec<Route>,
+}
+
+/// A request that fits any of the conditions goes to a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Route {
+    /// The group.
+    pub to: String,
+    /// Beginnings of paths.
+    pub paths: Vec<String>,
+    /// Frappe's methods; `*` at the end stands for anything.
+    pub cmds: Vec<String>,
+    /// Document types.
+    pub doctypes: Vec<String>,
+    /// Headers with their values.
+    pub headers: Vec<(String, String)>,
 }
 
 /// Operating system knobs.

@@ -19,8 +19,8 @@ pub struct RawInventory {
     pub ssh: At<RawSsh>,
     /// The servers by name. Required.
     pub hosts: At<Entries<RawHost>>,
-    /// Virtual addresses by name, with prefix length: `web: 10.77.0.100/24`.
-    pub vip: At<Entries<String>>,
+    /// Virtual addresses by name, with prefix length: `web: 10.77.0.100/24`, or a mapping.
+    pub vip: At<Entries<RawVip>>,
     /// What runs. Required.
     pub app: At<RawApp>,
     /// The sites served. Required.
@@ -131,6 +131,9 @@ pub struct RawHost {
     pub standby: At<bool>,
     /// Frappe's background workers on this host, instead of `app.workers`.
     pub workers: List<RawQueueWorker>,
+    /// Group of app hosts that load balancers send only some requests to, see `nginx.routes`. Default: none; these serve
+    /// everything else.
+    pub group: At<String>,
     /// Roles of your own that this host has: names of files `roles/NAME.yml` beside this one.
     #[serde(rename = "use")]
     pub uses: List<String>,
@@ -155,6 +158,21 @@ pub enum RawRole {
     Redis,
     /// memcached.
     Memcached,
+}
+
+/// A virtual address: with its prefix length, or a mapping.
+pub type RawVip = Either<String, RawVipMap>;
+
+/// A virtual address with what hactl would otherwise derive.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawVipMap {
+    /// Address with prefix length. Required.
+    pub address: At<String>,
+    /// Number of its VRRP router, 1 to 255; no two in a network may have the same. Default: the last byte of the address.
+    pub virtual_router_id: At<u8>,
+    /// Network interface that carries it. Default: the one with an address in its network, else the one with the host's.
+    pub interface: At<String>,
 }
 
 /// What runs; `kind` decides which keys there are.
@@ -445,6 +463,28 @@ pub struct RawNginx {
     pub http_port: At<u16>,
     /// Default 443.
     pub https_port: At<u16>,
+    /// Where app hosts answer load balancers, in plain HTTP. Default 8080.
+    pub app_port: At<u16>,
+    /// Which requests load balancers send to which group of app hosts; the first that fits counts.
+    pub routes: List<RawRoute>,
+}
+
+/// A rule of the load balancers: a request that fits any of its conditions goes to the group, or to the other app hosts
+/// when the group is down.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawRoute {
+    /// The group, as in `hosts.NAME.group`. Required.
+    pub to: At<String>,
+    /// Beginnings of paths, e.g. `/api/method/frappe.desk.query_report.run`.
+    pub path: List<String>,
+    /// Frappe's methods, in whichever way a request names one: in the path behind `/api/method/`, in the header
+    /// X-Frappe-CMD, or as argument `cmd`. A `*` at the end stands for anything.
+    pub cmd: List<String>,
+    /// Document types, as in the header X-Frappe-Doctype.
+    pub doctype: List<String>,
+    /// Headers with their values.
+    pub header: At<Entries<String>>,
 }
 
 /// Operating system knobs.

@@ -136,6 +136,62 @@ pub fn word(text: &str) -> Result<(), Refusal> {
     refuse("is no name: lower-case letters, digits, `_` and `-`, a letter first, at most 32")
 }
 
+/// Name of a network interface, as the kernel takes it.
+pub fn interface(text: &str) -> Result<(), Refusal> {
+    if (1..=15).contains(&text.len()) && all(text, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')) {
+        return Ok(());
+    }
+    refuse("is no network interface: at most 15 letters, digits, `.`, `_` and `-`")
+}
+
+/// Beginning of a path that requests are chosen by.
+pub fn path_prefix(text: &str) -> Result<(), Refusal> {
+    let plain = text.starts_with('/') && all(text, |c| c.is_ascii_alphanumeric() || "/._-~".contains(c));
+    if !plain || text.contains("//") {
+        return refuse("is no path: it starts with `/` and has letters, digits and `._-~`, nothing encoded");
+    }
+    if text == "/" {
+        return refuse("is the beginning of every path: leave the hosts without a group instead");
+    }
+    Ok(())
+}
+
+/// A method of Frappe, perhaps with `*` for its end.
+pub fn frappe_method(text: &str) -> Result<(), Refusal> {
+    let name = text.strip_suffix('*').unwrap_or(text);
+    if (1..=200).contains(&name.len()) && all(name, |c| c.is_ascii_alphanumeric() || c == '_' || c == '.') {
+        return Ok(());
+    }
+    refuse("is no method of Frappe, e.g. `frappe.desk.query_report.run` or `frappe.desk.reportview.*`")
+}
+
+/// Name of a document type of Frappe.
+pub fn doctype(text: &str) -> Result<(), Refusal> {
+    if (1..=140).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    refuse("is no document type: 1 to 140 characters, none of them a control character or a blank at an end")
+}
+
+/// Name of a header of a request.
+pub fn header_name(text: &str) -> Result<(), Refusal> {
+    let ok = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.len() <= 64
+        && all(text, |c| c.is_ascii_alphanumeric() || c == '-');
+    if ok {
+        return Ok(());
+    }
+    refuse("is no name of a header: letters, digits and `-`, a letter first, at most 64")
+}
+
+/// Value of a header of a request.
+pub fn header_value(text: &str) -> Result<(), Refusal> {
+    if (1..=200).contains(&text.len()) && all(text, |c| c.is_ascii_graphic() || c == ' ') && text.trim() == text {
+        return Ok(());
+    }
+    refuse("is no value of a header: 1 to 200 printable ASCII characters, no blank at an end")
+}
+
 /// Name of a Python package.
 pub fn package_name(text: &str) -> Result<(), Refusal> {
     if identifier(text) && text.len() <= 64 {

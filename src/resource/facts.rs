@@ -1,5 +1,6 @@
 //! What a host is: read by every probe, used by roles to choose defaults.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::System;
@@ -27,6 +28,9 @@ pub struct Facts {
     pub disk_free_mb: u64,
     /// Whether the kernel speaks IPv6.
     pub ipv6: bool,
+    /// Its network interfaces with their addresses; one with several addresses is there several times.
+    #[serde(default)]
+    pub addresses: Vec<(String, IpNet)>,
     /// Whether a run, perhaps one that was cut off, is changing this host right now.
     pub busy: bool,
     /// Newest run that changed this host (`/var/lib/hactl/generation`), empty when none did.
@@ -52,6 +56,7 @@ impl Facts {
             boot_id: String::new(),
             disk_free_mb: 20_000,
             ipv6: true,
+            addresses: Vec::new(),
             busy: false,
             generation: String::new(),
         }

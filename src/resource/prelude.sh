@@ -105,7 +105,11 @@ load() {
     _unit=$1 _how=$2 _test=$3 _wait=$4
     shift 4
     _seen=$(hashes "$@")
-    [ "$(systemctl is-active "$_unit")" = active ] || _how=start
+    case $(systemctl is-active "$_unit") in
+    # It came up after the plan was made, perhaps before its files were in place: nobody knows what it read.
+    active | activating | reloading) [ "$_how" != start ] || _how=restart ;;
+    *) _how=start ;;
+    esac
     [ "$_how" != start ] || systemctl reset-failed "$_unit" 2>/dev/null
     if systemctl "$_how" "$_unit" && healthy "$_test" "$_wait"; then
         stamp "$_unit" "$_unit" "$_seen"

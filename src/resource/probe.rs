@@ -5,12 +5,17 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
+
 use super::observed::{GroupState, Loaded, Observed, PathKind, PathState, TestState, UnitState, UserState};
 use super::{Ask, Facts};
 use crate::quote::sh_words;
 
 /// Largest content that is fetched, bytes.
 pub const CONTENT_LIMIT: usize = 256 * 1024;
+
+/// Most addresses that are taken from a host's word.
+const ADDRESSES: usize = 256;
 
 /// A piece of a host's answer: the words of its mark, and what followed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,11 +167,21 @@ fn read_facts(text: &str, facts: &mut Facts) {
             "boot_id" => facts.boot_id = value,
             "disk_free_mb" => facts.disk_free_mb = value.parse().unwrap_or(0),
             "ipv6" => facts.ipv6 = value == "1",
+            "address" if facts.addresses.len() < ADDRESSES => facts.addresses.extend(read_address(&value)),
             "busy" => facts.busy = true,
             "generation" => facts.generation = value,
             _ => {}
         }
     }
+}
+
+/// `eth0 10.0.0.11/24`. The name may end in configuration files, so it must be one that a kernel could give.
+fn read_address(text: &str) -> Option<(String, IpNet)> {
+    let (name, address) = text.split_once(' ')?;
+    let name = name.split('@').next().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let fits = (1..=15).contains(&name.len()) && name.chars().all(plain);
+    fits.then(|| Some((name.to_owned(), address.parse().ok()?)))?
 }
 
 fn read_paths(text: &str, paths: &mut BTreeMap<String, PathState>) {
@@ -364,7 +379,7 @@ mod tests {
             &[
                 section(
                     &["facts"],
-                    "ID=debian\nVERSION_ID=\"12\"\ncpus=2\nmemory_kb=4096000\nclock=1700000000\n",
+                    "ID=debian\nVERSION_ID=\"12\"\ncpus=2\nmemory_kb=4096000\nclock=1700000000\naddress=host0@if2 10.0.0.11/24\naddress=a/b 10.0.0.12/24\n",
                 ),
                 section(
                     &["paths"],
@@ -385,6 +400,10 @@ mod tests {
             ],
         );
         assert_eq!(seen.facts.memory_mb, 4000);
+        assert_eq!(
+            seen.facts.addresses,
+            [("host0".into(), "10.0.0.11/24".parse().unwrap())]
+        );
         assert!(seen.sha256("/etc/nginx/nginx.conf").unwrap().starts_with("e3b0"));
         assert_eq!(seen.packages.keys().collect::<Vec<_>>(), ["nginx"]);
         assert!(!seen.packages_broken);

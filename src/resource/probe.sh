@@ -9,6 +9,7 @@ ask_facts() {
     read -r value </proc/sys/kernel/random/boot_id && printf 'boot_id=%s\n' "$value"
     df -Pm / | { read -r _; read -r _ _ _ value _; printf 'disk_free_mb=%s\n' "$value"; }
     if [ -e /proc/net/if_inet6 ]; then printf 'ipv6=1\n'; else printf 'ipv6=0\n'; fi
+    ip -o addr show 2>/dev/null | while read -r _ key _ value _; do printf 'address=%s %s\n' "$key" "$value"; done
     # Tried, shared and for a moment: /proc/locks hides from containers the locks whose taker has ended, as flock has.
     if [ -e /run/hactl/lock ] && ! (flock -n -s 8) 8</run/hactl/lock; then printf 'busy=1\n'; fi
     if [ -r /var/lib/hactl/generation ]; then read -r value </var/lib/hactl/generation; printf 'generation=%s\n' "$value"; fi

@@ -4,12 +4,15 @@
 //! and two that do it fight. `check --remote` measures the difference instead. The host name is left alone too.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde_json::json;
 
 use super::{Role, Scope, adopt, app};
 use crate::error::Result;
+use crate::inventory::HostRole;
 use crate::resource::{Block, Group, Sysctl, User};
+use crate::topology::HostView;
 
 /// The role.
 pub const ROLE: Role = Role {
@@ -43,14 +46,14 @@ fn declare(scope: &mut Scope) -> Result<()> {
 }
 
 /// Every host by name; on hosts that serve the web the sites too, since Frappe's realtime server calls its own site by
-/// its public name.
+/// its public name. Behind load balancers that leads to those.
 fn names(scope: &mut Scope) {
     let mut text = String::from("127.0.0.1 localhost\n");
     for host in scope.inventory().hosts.values() {
         text.push_str(&format!("{} {}\n", host.address, host.name));
     }
     if scope.view.serves_web() {
-        let address = scope.view.host.address;
+        let address = front(&scope.view);
         for site in &scope.inventory().sites {
             text.push_str(&format!("{address} {}", site.name));
             for alias in site.aliases.iter().filter(|alias| !alias.starts_with('*')) {
@@ -64,6 +67,17 @@ fn names(scope: &mut Scope) {
         name: scope.inventory().cluster.clone(),
         text,
     });
+}
+
+/// Where a host finds the sites as visitors do.
+fn front(view: &HostView) -> IpAddr {
+    if view.meets_visitors() {
+        return view.host.address;
+    }
+    let inventory = view.topology.inventory;
+    let vip = inventory.vip.values().next().map(|vip| vip.address.addr());
+    let balancer = view.topology.with_role(HostRole::Lb).next().map(|host| host.address);
+    vip.or(balancer).unwrap_or(view.host.address)
 }
 
 /// The app's user has the same number on every host, which shared files need; hosts that run no app have none.
@@ -103,6 +117,11 @@ fn kernel(scope: &mut Scope) -> Result<()> {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned())),
     );
+    if scope.view.has(HostRole::Lb) {
+        // Requests that wait for an app host that died are noticed within seconds, see nginx/forward.conf.
+        let keepalive = [("time", "4"), ("intvl", "1"), ("probes", "3")];
+        settings.extend(keepalive.map(|(key, value)| (format!("net.ipv4.tcp_keepalive_{key}"), value.to_owned())));
+    }
     settings.extend(scope.inventory().system.sysctl.clone());
     let file = scope.file(
         "/etc/sysctl.d/60-hactl.conf",

@@ -17,7 +17,7 @@ use crate::resource::{Command, Guard, OnChange, Service, file::sha256};
 /// The role.
 pub const ROLE: Role = Role {
     name: "certbot",
-    applies: |view| view.serves_web() && sites(view.topology.inventory).next().is_some(),
+    applies: |view| view.meets_visitors() && sites(view.topology.inventory).next().is_some(),
     declare,
 };
 

@@ -12,11 +12,7 @@ use crate::topology::HostView;
 
 /// curl's words for one look at a path of a site through this host's nginx, as seen from `address`.
 fn look(view: &HostView, site: &Site, address: &str, path: &str) -> String {
-    let ports = &view.topology.inventory.nginx;
-    let (scheme, port) = match nginx::certificate(site) {
-        Some(_) => ("https", ports.https_port),
-        None => ("http", ports.http_port),
-    };
+    let (scheme, port) = nginx::own_door(view, site);
     let address = match address.contains(':') {
         true => format!("[{address}]"),
         false => address.to_owned(),

@@ -1,6 +1,7 @@
 //! What `status` asks a host, and what it makes of the answers. Derived from the same topology as the roles; it names
 //! what should be there, so a host that has nothing yet answers "bad" and not nothing.
 
+pub mod balance;
 mod certificate;
 mod redis_set;
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frappe::programs;
 use super::redis::Instance;
-use super::{certbot, endpoint, gate, memcached, nginx, redis, sentinel};
+use super::{certbot, endpoint, gate, keepalived, memcached, nginx, redis, sentinel};
 use crate::inventory::{App, Frappe, HostRole, Site};
 use crate::quote::sh;
 use crate::resource::redis_set::{RedisInstance, SentinelInstance};
@@ -69,6 +70,10 @@ pub enum Kind {
     Certificate(Source, String),
     /// Certificates are renewed; the shell says what is not as it should be.
     Renewals(String),
+    /// A load balancer reaches the app hosts; the shell prints their names and what they answered.
+    Upstreams(String),
+    /// A virtual address is carried, by this host or another; the shell prints which.
+    Vip(String),
     /// MariaDB answers on its socket.
     MariaDb,
     /// MariaDB's part in the replication; whether commits should wait for a replica.
@@ -165,6 +170,8 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         for site in &inventory.sites {
             add(format!("site {}", site.name), Kind::Site(site_test(view, site)));
         }
+    }
+    if view.meets_visitors() {
         for site in &inventory.sites {
             if let Some((source, test)) = certificate::test(site, inventory.nginx.https_port) {
                 add(format!("certificate {}", site.name), Kind::Certificate(source, test));
@@ -172,6 +179,18 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         }
         if certbot::sites(inventory).next().is_some() {
             add("certificate renewal".into(), Kind::Renewals(certbot::renewals()));
+        }
+    }
+    if view.has(HostRole::Lb) {
+        add("upstreams".into(), Kind::Upstreams(balance::upstreams_test(view)));
+    }
+    if keepalived::carries(view) {
+        add("keepalived.service".into(), unit("keepalived.service"));
+        for vip in inventory.vip.values() {
+            add(
+                balance::vip_subject(vip),
+                Kind::Vip(keepalived::status(vip, inventory.nginx.http_port)),
+            );
         }
     }
     for role in inventory
@@ -192,13 +211,10 @@ pub fn checks(view: &HostView) -> Vec<Check> {
 
 fn site_test(view: &HostView, site: &Site) -> String {
     let inventory = view.topology.inventory;
-    let path = match &inventory.app {
-        App::Frappe(_) => "/api/method/ping",
-        App::Wsgi(wsgi) => &wsgi.health,
-    };
-    let (scheme, port) = match nginx::certificate(site) {
-        Some(_) => ("https", inventory.nginx.https_port),
-        None => ("http", inventory.nginx.http_port),
+    let path = alive_path(&inventory.app);
+    let (scheme, port) = match view.has(HostRole::Lb) {
+        true => nginx::front_door(inventory, site),
+        false => nginx::own_door(view, site),
     };
     // Whether others trust the certificate is not asked here: self-signed ones are served on purpose.
     format!(
@@ -216,6 +232,14 @@ fn scheduler_test(frappe: &Frappe) -> String {
          case $(cat \"$state\") in waits) echo 'another host schedules' ;; *) echo 'this host schedules' ;; esac",
         sh(&programs::scheduler_state(frappe))
     )
+}
+
+/// A path that an application answers with less than 400 when it is well.
+fn alive_path(app: &App) -> &str {
+    match app {
+        App::Frappe(_) => "/api/method/ping",
+        App::Wsgi(wsgi) => &wsgi.health,
+    }
 }
 
 fn redis_test(instance: &Instance) -> String {
@@ -243,7 +267,9 @@ pub fn questions(checks: &[Check]) -> Ask {
             | Kind::Redis(test)
             | Kind::Answers(test)
             | Kind::Certificate(_, test)
-            | Kind::Renewals(test) => {
+            | Kind::Renewals(test)
+            | Kind::Upstreams(test)
+            | Kind::Vip(test) => {
                 ask.test(&check.name, test);
             }
             Kind::MariaDb => ask.sql(&check.name, "SHOW GLOBAL STATUS LIKE 'Uptime'"),
@@ -284,6 +310,8 @@ pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
                 (state, detail)
             }),
             Kind::Renewals(_) => output(seen, check, certificate::read_renewals),
+            Kind::Upstreams(_) => output(seen, check, balance::read_upstreams),
+            Kind::Vip(_) => output(seen, check, balance::read_vip),
             Kind::MariaDb => read_mariadb(seen, &check.name),
             Kind::Replication { semi_sync } => {
                 super::replication::health(replication::Replication::seen(seen).as_ref(), *semi_sync)

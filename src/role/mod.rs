@@ -12,6 +12,7 @@ mod endpoint;
 mod frappe;
 mod gate;
 pub mod health;
+mod keepalived;
 pub mod live;
 mod mariadb;
 mod memcached;
@@ -70,6 +71,8 @@ pub const ROLES: &[Role] = &[
     endpoint::ROLE,
     supervisor::ROLE,
     nginx::ROLE,
+    // Where nginx answers, addresses may come.
+    keepalived::ROLE,
     // The application after nginx: its update closes the sites there, and Frappe's realtime server trusts the certificate
     // that nginx's role makes.
     wsgi::ROLE,

@@ -109,6 +109,33 @@ app: { kind: wsgi, url: "git://h/x", ref: main, module: "a:b" }
 sites: [ { name: erp.example.com } ]
 "#;
 
+/// Load balancers with addresses, app hosts in groups, one of which is a load balancer itself.
+pub const BALANCED: &str = r#"
+cluster: demo
+hosts:
+  lb1: { address: 10.77.0.11, roles: [ lb ] }
+  lb2: { address: 10.77.0.12, roles: [ lb, app ] }
+  app1: { address: 10.77.0.21, roles: [ app, worker ] }
+  app2: { address: 10.77.0.22, roles: [ app ], group: reports }
+  db1: { address: 10.77.0.31, roles: [ db, redis ] }
+vip:
+  web: 192.0.2.100/24
+  api: { address: 192.0.2.101/24, virtual_router_id: 51 }
+app:
+  kind: frappe
+  apps: [ { name: frappe, url: "https://github.com/frappe/frappe", ref: v15.51.2 } ]
+sites:
+  - { name: erp.example.com }
+  - { name: plain.example.com, tls: none }
+nginx:
+  routes:
+    - to: reports
+      path: [ /api/report ]
+      cmd: [ frappe.desk.query_report.run, "frappe.desk.reportview.*" ]
+      doctype: [ GL Entry ]
+      header: { X-Report: "1" }
+"#;
+
 /// Reads an inventory that is known to be right.
 pub fn inventory(text: &str) -> Inventory {
     match parse(text, Path::new("/inventory/inventory.yml")) {

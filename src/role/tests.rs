@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
-use super::testing::{ADOPTED, CERTBOT, FRAPPE, GUESTBOOK, REDIS, first, inventory, of_host};
+use super::testing::{ADOPTED, BALANCED, CERTBOT, FRAPPE, GUESTBOOK, REDIS, first, inventory, of_host};
 use crate::plan::{Desired, build};
 use crate::resource::{Facts, Kind, Observed, SYSTEMS, Spec};
 
@@ -81,6 +81,32 @@ fn a_server_with_certbot_renders() {
         "certbot",
         rendered(&desired, |role| role == "certbot" || role == "nginx")
     );
+}
+
+/// A load balancer that is an app host, too, and an app host behind load balancers.
+#[test]
+fn a_balanced_cluster_renders() {
+    let inventory = inventory(BALANCED);
+    let roles = |role: &str| role == "nginx" || role == "keepalived";
+    let both = rendered(&of_host(&inventory, "lb2", &Facts::assumed()), roles);
+    let app = rendered(&of_host(&inventory, "app1", &Facts::assumed()), roles);
+    let shown = format!("##### lb2\n{both}\n##### app1\n{app}");
+    insta::assert_snapshot!("balanced", without_keys(&shown));
+}
+
+/// Without the lines between the marks of PEM.
+fn without_keys(text: &str) -> String {
+    let mut inside = false;
+    let mut out = String::new();
+    for line in text.lines() {
+        inside &= !line.starts_with("-----END");
+        if !inside {
+            out.push_str(line);
+            out.push('\n');
+        }
+        inside |= line.starts_with("-----BEGIN");
+    }
+    out
 }
 
 /// Where systems differ, and nowhere else: package names and files, from Debian 12's.
@@ -299,7 +325,8 @@ static DESIRED: LazyLock<Vec<Desired>> = LazyLock::new(|| {
     let mut desired = [GUESTBOOK, FRAPPE, CERTBOT, ADOPTED]
         .map(|text| first(&inventory(text), &facts))
         .to_vec();
-    desired.extend(["rd1", "rd2"].map(|host| of_host(&inventory(REDIS), host, &facts)));
+    let others = [(REDIS, "rd1"), (REDIS, "rd2"), (BALANCED, "lb2")];
+    desired.extend(others.map(|(text, host)| of_host(&inventory(text), host, &facts)));
     desired
 });
 
@@ -319,7 +346,7 @@ proptest! {
     /// in any combination, and some of what was there is gone again.
     #[test]
     fn applying_any_plan_leaves_nothing_to_do(
-        which in 0usize..6,
+        which in 0usize..7,
         there in proptest::collection::vec(any::<bool>(), 128),
         stopped in any::<bool>(),
         sql_down in any::<bool>(),
@@ -352,7 +379,7 @@ proptest! {
 
     /// What a cut run leaves: a prefix.
     #[test]
-    fn a_cut_run_is_finished_by_the_next(which in 0usize..6, cut in 0usize..100) {
+    fn a_cut_run_is_finished_by_the_next(which in 0usize..7, cut in 0usize..100) {
         let desired = &DESIRED[which];
         let mut seen = bare();
         for resource in desired.resources.iter().take(cut) {

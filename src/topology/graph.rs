@@ -122,6 +122,9 @@ fn lines(view: &HostView) -> Vec<String> {
         view.host.address.to_string(),
         view.host.roles.iter().map(part).collect::<Vec<_>>().join(", "),
     ];
+    if let Some(group) = &view.host.group {
+        lines.push(format!("group {group}"));
+    }
     if view.host.standby {
         lines.push("standby".into());
     }

@@ -95,6 +95,11 @@ impl<'a> Topology<'a> {
             .map(|host| HostView { topology: self, host })
     }
 
+    /// Whether requests come in through load balancers.
+    pub fn is_balanced(self) -> bool {
+        self.with_role(HostRole::Lb).next().is_some()
+    }
+
     /// Whether one machine does everything.
     pub fn is_single(self) -> bool {
         self.inventory.hosts.len() == 1
@@ -111,6 +116,16 @@ impl HostView<'_> {
     /// facts/frappe.md 1.4), and load balancers.
     pub fn serves_web(&self) -> bool {
         self.has(HostRole::App) || self.has(HostRole::Lb)
+    }
+
+    /// Whether visitors come here first, so that TLS ends here: load balancers where there are any, else app hosts.
+    pub fn meets_visitors(&self) -> bool {
+        self.has(HostRole::Lb) || (self.has(HostRole::App) && !self.topology.is_balanced())
+    }
+
+    /// Whether the application here is reached through load balancers, which may be this very host.
+    pub fn behind_balancer(&self) -> bool {
+        self.has(HostRole::App) && self.topology.is_balanced()
     }
 
     /// Whether application code is installed here.

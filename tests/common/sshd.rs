@@ -194,6 +194,7 @@ pub fn host(name: &str, port: u16) -> Host {
         primary: false,
         standby: false,
         workers: None,
+        group: None,
         ssh: Ssh {
             user: whoami(),
             port,

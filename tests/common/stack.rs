@@ -381,6 +381,22 @@ impl Stack {
         }
     }
 
+    /// Nothing to do anywhere, in one round trip for each host.
+    #[track_caller]
+    pub fn settled(&self) {
+        let again = self.apply(&[]).exits(0);
+        let summary = again.summary();
+        let changed: Vec<_> = again
+            .events()
+            .into_iter()
+            .filter(|event| event["event"] == "step_finished")
+            .collect();
+        assert_eq!(summary["changed"], 0, "{summary}: {changed:?}");
+        for host in summary["hosts"].as_array().expect("hosts") {
+            assert_eq!(host["round_trips"], 1, "{host}");
+        }
+    }
+
     /// `hactl apply --yes --format json` with more words.
     pub fn apply(&self, more: &[&str]) -> Said {
         self.hactl(&[&["apply", "--yes", "--format", "json"], more].concat())

@@ -142,7 +142,8 @@ impl Field {
         let name = self.to_string();
         match name.as_str() {
             "hosts.*.address" => "10.77.0.99",
-            "vip.*" => "10.77.0.177/24",
+            "vip.*" | "vip.*.address" => "10.77.0.177/24",
+            "nginx.routes[].path[]" => "/harmless",
             "app.wsgi.module" => "harmless:harmless",
             "tls" | "sites[].tls" => "none",
             "system.timezone" => "Harmless",
@@ -176,6 +177,24 @@ impl Field {
             if self.parts[0] == Part::Key("tls".into()) {
                 inventory["sites"][0].as_object_mut().expect("a site").remove("tls");
             }
+        }
+        let has = |key: &str| self.parts.contains(&Part::Key(key.into()));
+        if has("vip") && self.parts.len() > 2 {
+            inventory["vip"]["web"] = json!({ "address": "10.77.0.100/24" });
+        }
+        if has("group") || has("routes") {
+            // A group leaves somebody for the other requests.
+            let (first, second) = if has("group") {
+                (Value::Null, Value::Null)
+            } else {
+                (json!("b"), json!("harmless"))
+            };
+            inventory["hosts"]["srv1"]["group"] = first;
+            inventory["hosts"]["srv2"] = json!({ "address": "10.77.0.12", "roles": ["app"], "group": second });
+            inventory["hosts"]["srv3"] = json!({ "address": "10.77.0.13", "roles": ["app"] });
+        }
+        if has("routes") {
+            inventory["nginx"] = json!({ "routes": [ { "to": "b", "path": ["/a"], "header": { "X-A": "b" } } ] });
         }
         let mut node = &mut inventory;
         let (last, way) = self.parts.split_last().expect("a way");

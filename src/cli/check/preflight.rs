@@ -135,7 +135,7 @@ fn names(view: HostView) -> BTreeSet<String> {
 
 /// Names that a certificate authority will ask this host for; not those that the host is known to see differently.
 fn certified(view: HostView) -> Vec<String> {
-    if !view.serves_web() {
+    if !view.meets_visitors() {
         return Vec::new();
     }
     let sites = certbot::sites(view.topology.inventory);
@@ -170,7 +170,10 @@ fn ports(view: HostView) -> Vec<Port> {
     let mut port = |number: u16, purpose: &'static str, by: &'static [&'static str]| {
         ports.push(Port { number, purpose, by });
     };
-    if view.serves_web() {
+    if view.behind_balancer() {
+        port(inventory.nginx.app_port, "HTTP for load balancers", &["nginx"]);
+    }
+    if view.meets_visitors() {
         port(inventory.nginx.http_port, "HTTP", &["nginx"]);
         port(inventory.nginx.https_port, "HTTPS", &["nginx"]);
     }

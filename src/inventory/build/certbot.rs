@@ -159,17 +159,22 @@ fn place(check: &mut Check, inventory: &Inventory, raw: &RawInventory, tls: Span
             .help("remove `http_port`, or give a certificate by files"),
         );
     }
-    let web: Vec<&str> = inventory
-        .hosts
-        .values()
-        .filter(|host| host.roles.contains(&HostRole::App) || host.roles.contains(&HostRole::Lb))
-        .map(|host| host.name.as_str())
-        .collect();
+    let with = |role: HostRole| {
+        let hosts = inventory.hosts.values().filter(move |host| host.roles.contains(&role));
+        hosts.map(|host| host.name.as_str()).collect::<Vec<_>>()
+    };
+    // Behind load balancers nobody else has certificates.
+    let balancers = with(HostRole::Lb);
+    let web = if balancers.is_empty() {
+        with(HostRole::App)
+    } else {
+        balancers
+    };
     if web.len() > 1 {
         check.report(
             Diagnostic::new(
                 "inventory::tls",
-                format!("certbot needs a single web server, and these are {}: {}", web.len(), web.join(", ")),
+                format!("certbot needs a single host that ends TLS, and these are {}: {}", web.len(), web.join(", ")),
             )
             .at(tls, "certbot is wanted here")
             .help("each of them would ask for certificates of its own, and answer only its own challenges; give a certificate by files"),

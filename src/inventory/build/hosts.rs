@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use indexmap::IndexMap;
 
 use crate::inventory::diagnostics::{Diagnostic, Span};
-use crate::inventory::model::{App, Host, HostRole, Inventory, Ssh, TransportKind, Vip};
+use crate::inventory::model::{App, Host, HostRole, Inventory, Ssh, TransportKind};
 use crate::inventory::raw::{List, RawHost, RawInventory, RawRole};
 use crate::inventory::roles::Use;
 use crate::inventory::rules;
@@ -15,7 +15,7 @@ use crate::inventory::yaml::{At, Entries, Given};
 use super::check::{Check, INVENTORY, Seen};
 use super::{ssh, workers};
 
-type RawHosts = At<Entries<RawHost>>;
+pub(super) type RawHosts = At<Entries<RawHost>>;
 
 /// The hosts, each with defaults and its own ssh settings.
 pub fn build(check: &mut Check, raw: &RawHosts, global: &Ssh) -> IndexMap<String, Host> {
@@ -58,6 +58,7 @@ pub fn build(check: &mut Check, raw: &RawHosts, global: &Ssh) -> IndexMap<String
             primary: raw_host.primary.or(false),
             standby: raw_host.standby.or(false),
             workers: workers::of_host(check, raw_host),
+            group: check.text(&raw_host.group, rules::word),
             ssh,
         };
         hosts.insert(name.clone(), host);
@@ -105,7 +106,7 @@ pub(super) fn entries(raw: &RawHosts) -> &[(At<String>, At<RawHost>)] {
 }
 
 /// Raw hosts that became hosts, with the place of their name.
-fn known<'a>(raw: &'a RawHosts, name: &str) -> (Option<&'a RawHost>, Span) {
+pub(super) fn known<'a>(raw: &'a RawHosts, name: &str) -> (Option<&'a RawHost>, Span) {
     let found = entries(raw).iter().find(|(key, _)| key.value.as_deref() == Some(name));
     found.map_or((None, raw.span), |(key, host)| (host.value.as_ref(), key.span))
 }
@@ -346,90 +347,4 @@ pub fn check_workers(check: &mut Check, inventory: &Inventory, raw: &RawHosts) {
             .at(span, "none of the hosts has the role `worker`")
             .help("add `worker` to the roles of a host"),
     );
-}
-
-/// The virtual addresses.
-pub fn vips(
-    check: &mut Check,
-    raw: &At<Entries<String>>,
-    hosts: &IndexMap<String, Host>,
-    raw_hosts: &RawHosts,
-) -> IndexMap<String, Vip> {
-    let mut vips: IndexMap<String, Vip> = IndexMap::new();
-    let mut places: HashMap<IpAddr, (String, Span)> = HashMap::new();
-    for host in hosts.values() {
-        let span = known(raw_hosts, &host.name)
-            .0
-            .map_or(raw_hosts.span, |h| h.address.span);
-        let owner = format!("host `{}`", host.name);
-        places.entry(host.address).or_insert((owner, span));
-    }
-    let carried = hosts.values().any(|h| h.roles.contains(&HostRole::Lb)) || hosts.values().any(|h| h.standby);
-    for (key, value) in raw.value.as_ref().map_or(&[][..], |entries| entries.0.as_slice()) {
-        let Some((name, name_span)) = key.get() else { continue };
-        if let Err(why) = rules::word(name) {
-            check.refuse(name, &why, name_span);
-        }
-        check.empty(value, &format!("vip `{}`", name), name_span);
-        let Some((text, span)) = value.get() else { continue };
-        let Ok(net) = text.parse::<ipnet::IpNet>() else {
-            let mut diagnostic = Diagnostic::new(
-                "inventory::cidr",
-                format!("`{text}` is no address with a prefix length"),
-            )
-            .at(span, "expected e.g. 10.0.0.100/24");
-            if let Ok(address) = text.parse::<IpAddr>() {
-                let prefix = if address.is_ipv4() { 24 } else { 64 };
-                diagnostic = diagnostic.help(format!("did you mean `{text}/{prefix}`?"));
-            }
-            check.report(diagnostic);
-            continue;
-        };
-        let address = net.addr();
-        let host_bits = net.max_prefix_len() - net.prefix_len();
-        let unusable = host_bits > 1 && (address == net.network() || (address.is_ipv4() && address == net.broadcast()));
-        if unusable
-            || net.prefix_len() == 0
-            || address.is_multicast()
-            || address.is_loopback()
-            || address.is_unspecified()
-        {
-            check.report(
-                Diagnostic::new(
-                    "inventory::cidr",
-                    format!("{net} is not an address that a host can take"),
-                )
-                .at(span, "refused")
-                .help("write the address itself with the prefix length of its network, e.g. 10.0.0.100/24"),
-            );
-            continue;
-        }
-        if let Some((owner, first)) = places.get(&address) {
-            check.report(
-                Diagnostic::new("inventory::duplicate_address", format!("{address} is taken by {owner}"))
-                    .at(span, format!("again used by vip `{name}`"))
-                    .at(*first, "first used here")
-                    .help("a vip moves between hosts; it needs an address of its own"),
-            );
-            continue;
-        }
-        places.insert(address, (format!("vip `{name}`"), span));
-        if !carried && !hosts.is_empty() {
-            check.report(
-                Diagnostic::new("inventory::vip", format!("vip `{name}` has no host that can carry it"))
-                    .at(name_span, "needs a load balancer")
-                    .help(
-                        "give a host the role `lb`, make two full servers with one `standby: true`, or remove the vip",
-                    ),
-            );
-        }
-        vips.insert(
-            name.clone(),
-            Vip {
-                name: name.clone(),
-                address: net,
-            },
-        );
-    }
-    vips
 }

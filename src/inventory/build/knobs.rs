@@ -12,6 +12,7 @@ use crate::inventory::rules;
 use crate::inventory::yaml::At;
 
 use super::check::Check;
+use super::routes;
 
 /// MariaDB reads option files in pieces of 4 KiB and takes the next piece of a longer line for a line of its own. A value
 /// may double in length when it is quoted.
@@ -91,13 +92,15 @@ pub fn memcached(check: &mut Check, raw: &At<RawMemcached>) -> Memcached {
 }
 
 /// `nginx`.
-pub fn nginx(check: &mut Check, raw: &At<RawNginx>) -> Nginx {
+pub fn nginx(check: &mut Check, raw: &At<RawNginx>, hosts: &IndexMap<String, Host>) -> Nginx {
     let empty = RawNginx::default();
     let raw = raw.value.as_ref().unwrap_or(&empty);
     Nginx {
         client_max_body_mb: check.number(&raw.client_max_body_mb, 50, 1, 1_000_000),
         http_port: check.port(&raw.http_port, 80),
         https_port: check.port(&raw.https_port, 443),
+        app_port: check.port(&raw.app_port, 8080),
+        routes: routes::build(check, &raw.routes, hosts),
     }
 }
 

@@ -11,9 +11,11 @@ mod hooks;
 mod hosts;
 mod knobs;
 mod ports;
+mod routes;
 mod sites;
 mod ssh;
 mod survives;
+mod vips;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -34,13 +36,13 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
     let cluster = check.required(&raw.cluster, "cluster", INVENTORY, Span::default(), rules::cluster);
     let (ssh, become_password) = ssh::global(&mut check, &raw.ssh);
     let hosts = hosts::build(&mut check, &raw.hosts, &ssh);
-    let vip = hosts::vips(&mut check, &raw.vip, &hosts, &raw.hosts);
+    let vip = vips::build(&mut check, &raw.vip, &hosts, &raw.hosts);
     let app = app::build(&mut check, &raw.app);
     let sites = sites::build(&mut check, &raw.sites, &raw.tls, &app);
     let mariadb = knobs::mariadb(&mut check, &raw.mariadb);
     let redis = knobs::redis(&mut check, &raw.redis, &hosts);
     let memcached = knobs::memcached(&mut check, &raw.memcached);
-    let nginx = knobs::nginx(&mut check, &raw.nginx);
+    let nginx = knobs::nginx(&mut check, &raw.nginx, &hosts);
     let system = knobs::system(&mut check, &raw.system);
     let secrets = secrets(&mut check, raw);
     let mut inventory = Inventory {
@@ -67,6 +69,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
     };
     hosts::check_workers(&mut check, &inventory, &raw.hosts);
     workers::check(&mut check, &inventory, &raw.hosts);
+    routes::check_groups(&mut check, &inventory, raw);
     ports::check(&mut check, &inventory, raw);
     certbot::check(&mut check, &inventory, raw);
     knobs::check_replicas(&mut check, &inventory, raw);

@@ -72,8 +72,16 @@ fn used(inventory: &Inventory, raw: &RawInventory, host: &Host) -> Vec<Used> {
         host.ssh.port,
         ssh_port.or(raw.ssh.value.as_ref().map(|s| &s.port)),
     );
-    if host.roles.contains(&HostRole::Lb) || host.roles.contains(&HostRole::App) {
-        let nginx = raw.nginx.value.as_ref();
+    let nginx = raw.nginx.value.as_ref();
+    let balanced = inventory.hosts.values().any(|host| host.roles.contains(&HostRole::Lb));
+    if balanced && host.roles.contains(&HostRole::App) {
+        add(
+            "nginx (for load balancers)",
+            inventory.nginx.app_port,
+            nginx.map(|n| &n.app_port),
+        );
+    }
+    if host.roles.contains(&HostRole::Lb) || (host.roles.contains(&HostRole::App) && !balanced) {
         add("nginx (http)", inventory.nginx.http_port, nginx.map(|n| &n.http_port));
         add(
             "nginx (https)",

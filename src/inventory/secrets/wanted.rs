@@ -1,6 +1,6 @@
 //! Which secrets an inventory needs.
 
-use crate::inventory::model::{App, HostRole, Inventory, SecretRef};
+use crate::inventory::model::{App, Inventory, SecretRef};
 use crate::secret::Secret;
 
 use super::{PLACEHOLDER, PLACEHOLDER_KEY, generate};
@@ -80,14 +80,10 @@ pub fn of(inventory: &Inventory) -> Vec<Wanted<'_>> {
         .into_iter()
         .map(|name| password(name, None))
         .collect();
-    let databases = inventory
-        .hosts
-        .values()
-        .filter(|host| host.roles.contains(&HostRole::Db));
     if inventory.has_sentinels() {
         list.push(password("redis/sentinel", None));
     }
-    if databases.count() > 1 {
+    if inventory.hosts.len() > 1 {
         list.push(password("cluster/key", None));
     }
     if let App::Wsgi(_) = inventory.app {

@@ -4,9 +4,12 @@
 
 use std::net::IpAddr;
 
+use p256::ecdsa::SigningKey;
+use p256::ecdsa::signature::Signer;
+use p256::pkcs8::EncodePrivateKey;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ED25519, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData, SanType, SerialNumber,
 };
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData, PrivateKey};
@@ -131,6 +134,61 @@ impl Identity {
             private: Secret::new(Zeroizing::new(key.serialize_pem()).as_str()),
         })
     }
+
+    /// Key and certificate of all self-signed sites: visitors get the same one on every host.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn web(&self, names: &[&str]) -> Result<Pair> {
+        let failed = |what: &str| Error::internal(format!("the key of self-signed sites cannot be made: {what}"));
+        // One in four thousand million derived numbers is too large for a key.
+        let secret = (0..8).find_map(|number| {
+            let bytes = self.derive(&format!("web/{number}"));
+            p256::SecretKey::from_slice(&*bytes).ok()
+        });
+        let secret = secret.ok_or_else(|| failed("no number fits"))?;
+        let pem = secret
+            .to_pkcs8_pem(p256::pkcs8::LineEnding::LF)
+            .map_err(|error| failed(&error.to_string()))?;
+        let key = SigningKey::from(&secret);
+        let public = key.verifying_key().to_sec1_point(false).as_bytes().to_vec();
+        let key = WebKey { key, public };
+        let mut params = self.params(&format!("web/{}", names.join(" ")), "hactl self-signed")?;
+        for name in names {
+            let name = (*name).try_into().map_err(unmade)?;
+            params.subject_alt_names.push(SanType::DnsName(name));
+        }
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        Ok(Pair {
+            public: params.self_signed(&key).map_err(unmade)?.pem(),
+            private: Secret::new(pem.as_str()),
+        })
+    }
+}
+
+/// A key for visitors: browsers know no Ed25519. Its signatures are made without randomness (RFC 6979), so that the same
+/// secret gives the same certificate.
+struct WebKey {
+    key: SigningKey,
+    /// The point, uncompressed.
+    public: Vec<u8>,
+}
+
+impl PublicKeyData for WebKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
+    }
+}
+
+impl rcgen::SigningKey for WebKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        let signature: p256::ecdsa::Signature = self.key.sign(message);
+        Ok(signature.to_der().as_bytes().to_vec())
+    }
 }
 
 fn unmade(error: rcgen::Error) -> Error {
@@ -164,6 +222,53 @@ mod tests {
         assert_ne!(
             hosts.host("db1", address).unwrap().private,
             hosts.host("db2", address).unwrap().private
+        );
+    }
+
+    /// What a browser checks of it, but for who signed it.
+    #[test]
+    fn visitors_see_one_certificate_that_covers_all_names() {
+        let names = ["erp.example.com", "*.example.com"];
+        let of = |seed: &str| Identity::new(Secret::new(seed), "demo").web(&names).unwrap();
+        let (one, same, other) = (of("a"), of("a"), of("b"));
+        assert_eq!((&one.public, &one.private), (&same.public, &same.private));
+        assert_ne!(one.public, other.public);
+        let folder = tempfile::tempdir().unwrap();
+        let (crt, key) = (folder.path().join("crt"), folder.path().join("key"));
+        std::fs::write(&crt, &one.public).unwrap();
+        std::fs::write(&key, one.private.reveal()).unwrap();
+        let openssl = |words: &[&str], file: &std::path::Path| {
+            let output = std::process::Command::new("openssl")
+                .args(words)
+                .arg(file)
+                .output()
+                .unwrap();
+            (
+                output.status.success(),
+                String::from_utf8_lossy(&output.stdout).into_owned(),
+            )
+        };
+        let crt_text = crt.display().to_string();
+        for (name, good) in [
+            ("erp.example.com", true),
+            ("a.example.com", true),
+            ("example.org", false),
+        ] {
+            let words = [
+                "verify",
+                "-purpose",
+                "sslserver",
+                "-verify_hostname",
+                name,
+                "-CAfile",
+                &crt_text,
+            ];
+            assert_eq!(openssl(&words, &crt).0, good, "{name}");
+        }
+        let public = |words: &[&str], file| openssl(words, file).1;
+        assert_eq!(
+            public(&["x509", "-noout", "-pubkey", "-in"], &crt),
+            public(&["pkey", "-pubout", "-in"], &key)
         );
     }
 
