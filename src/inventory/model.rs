@@ -36,6 +36,8 @@ pub struct Inventory {
     pub nginx: Nginx,
     /// Operating system knobs.
     pub system: System,
+    /// How changes go over hosts that serve together.
+    pub rolling: Rolling,
     /// Folder with template overrides, absolute.
     pub templates: Option<PathBuf>,
     /// Where secrets are kept.
@@ -431,6 +433,13 @@ pub struct Nginx {
     pub http_port: u16,
     /// 443.
     pub https_port: u16,
+}
+
+/// How changes go over hosts that serve together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rolling {
+    /// Hosts of a group that change at once. Default 1.
+    pub batch: u32,
 }
 
 /// Operating system knobs.

@@ -36,6 +36,8 @@ pub struct RawInventory {
     pub nginx: At<RawNginx>,
     /// Operating system knobs.
     pub system: At<RawSystem>,
+    /// How changes go over hosts that serve together.
+    pub rolling: At<RawRolling>,
     /// Folder whose files replace hactl's templates of the same name; relative to this file.
     pub templates: At<String>,
     /// Where secrets are kept.
@@ -425,6 +427,14 @@ pub struct RawNginx {
     pub http_port: At<u16>,
     /// Default 443.
     pub https_port: At<u16>,
+}
+
+/// How changes go over hosts that serve together.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawRolling {
+    /// How many hosts of a group (load balancers, app, databases, Redis) change at once. Default 1.
+    pub batch: At<u32>,
 }
 
 /// Operating system knobs.

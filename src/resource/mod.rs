@@ -118,6 +118,11 @@ pub trait Kind {
         Duration::from_secs(60)
     }
 
+    /// Whether those whom the host serves may feel it while it is carried out: hosts that serve together take turns then.
+    fn is_felt(&self, _: &Change) -> bool {
+        false
+    }
+
     /// Neighbours of the same batch converge as one step: packages in one transaction of the package manager, files of
     /// one configuration tree in one validated swap.
     fn batch(&self) -> Option<Batch> {

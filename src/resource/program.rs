@@ -196,6 +196,10 @@ impl Kind for Program {
         script
     }
 
+    fn is_felt(&self, change: &Change) -> bool {
+        matches!(change.action, Action::Reload | Action::Restart)
+    }
+
     fn deadline(&self) -> Duration {
         // Once for the new files, once for the old ones put back.
         (self.patience + self.stop) * 2 + Duration::from_secs(120)

@@ -29,6 +29,7 @@ pub mod templates;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+pub mod turns;
 mod user;
 pub mod wsgi;
 

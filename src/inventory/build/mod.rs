@@ -40,6 +40,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
     let redis = knobs::redis(&mut check, &raw.redis, &hosts);
     let nginx = knobs::nginx(&mut check, &raw.nginx);
     let system = knobs::system(&mut check, &raw.system);
+    let rolling = knobs::rolling(&mut check, &raw.rolling);
     let secrets = secrets(&mut check, raw);
     let mut inventory = Inventory {
         cluster,
@@ -52,6 +53,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
         redis,
         nginx,
         system,
+        rolling,
         templates: check.path(&raw.templates),
         secrets,
         uses: hosts::uses(&mut check, raw),
