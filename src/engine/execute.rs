@@ -152,10 +152,15 @@ impl Engine {
         }
         let mut interrupt = self.interrupt.clone();
         let turns = tokio::select! {
-            turns = ended.wait_for(|turns| left(turns).is_empty()) => turns.map(|turns| turns.clone()).unwrap_or_default(),
+            biased;
             () = interrupt.reaches(Urgency::Soon) => return Err("the run was interrupted before its turn".into()),
+            turns = ended.wait_for(|turns| left(turns).is_empty()) => turns.map(|turns| turns.clone()).unwrap_or_default(),
         };
-        let failed: Vec<_> = plan.after.iter().filter(|host| turns.get(*host) == Some(&Ended::Badly)).collect();
+        let failed: Vec<_> = plan
+            .after
+            .iter()
+            .filter(|host| turns.get(*host) == Some(&Ended::Badly))
+            .collect();
         match failed.as_slice() {
             [] if plan.after.iter().all(|host| turns.get(host) == Some(&Ended::Well)) => Ok(()),
             [] => Err("its turn did not come".into()),

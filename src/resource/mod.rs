@@ -12,6 +12,7 @@ mod facts;
 pub(crate) mod file;
 pub mod gtid;
 mod json;
+mod mariadb;
 pub mod observed;
 mod package;
 mod path;
@@ -36,6 +37,7 @@ pub use database::{Database, DatabaseOldPasswords, DatabaseUser};
 pub use facts::Facts;
 pub use file::{Block, File, Source, Validator};
 pub use json::JsonKeys;
+pub use mariadb::DatabaseServer;
 pub use observed::{Observed, PathKind};
 pub use package::Package;
 pub use path::{Absent, Directory, Link};
@@ -75,6 +77,7 @@ pub enum Spec {
     DataDirectory(DataDirectory),
     Database(Database),
     DatabaseOldPasswords(DatabaseOldPasswords),
+    DatabaseServer(DatabaseServer),
     DatabaseUser(DatabaseUser),
     Directory(Directory),
     File(File),
@@ -149,6 +152,7 @@ impl Spec {
             Spec::DataDirectory(k) => k,
             Spec::Database(k) => k,
             Spec::DatabaseOldPasswords(k) => k,
+            Spec::DatabaseServer(k) => k,
             Spec::DatabaseUser(k) => k,
             Spec::Directory(k) => k,
             Spec::File(k) => k,
@@ -187,6 +191,7 @@ into_spec!(
     DataDirectory,
     Database,
     DatabaseOldPasswords,
+    DatabaseServer,
     DatabaseUser,
     Directory,
     File,

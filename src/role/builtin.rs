@@ -17,6 +17,7 @@ pub const TEMPLATES: &[(&str, &str)] = templates![
     "frappe/run",
     "frappe/way-back",
     "haproxy/haproxy.cfg",
+    "mariadb/runtime.cnf",
     "mariadb/server.cnf",
     "nginx/frappe.conf",
     "nginx/headers.conf",

@@ -31,6 +31,7 @@ pub mod testing;
 mod tests;
 pub mod turns;
 mod user;
+mod variables;
 pub mod wsgi;
 
 pub use scope::Scope;

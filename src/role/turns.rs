@@ -147,7 +147,12 @@ sites: [ { name: erp.example.com } ]
     /// A host that hactl made and that serves; of `bare` none of it is true.
     fn host(bare: bool) -> Observed {
         let mut seen = Observed::bare(Facts::assumed());
-        let units = ["nginx.service", "mariadb.service", "redis-server@queue.service", "x.service"];
+        let units = [
+            "nginx.service",
+            "mariadb.service",
+            "redis-server@queue.service",
+            "x.service",
+        ];
         for unit in units {
             let state = UnitState {
                 active: "active".into(),
@@ -171,7 +176,8 @@ sites: [ { name: erp.example.com } ]
     /// A plan that loads a service again.
     fn reload(name: &str, role: &'static str) -> HostPlan {
         let mut seen = host(false);
-        seen.paths.insert("/etc/x".into(), crate::resource::observed::PathState::foretold());
+        seen.paths
+            .insert("/etc/x".into(), crate::resource::observed::PathState::foretold());
         let service = Service {
             unit: "x.service".into(),
             watches: vec!["/etc/x".into()],
@@ -240,12 +246,22 @@ sites: [ { name: erp.example.com } ]
             ("db1", &[], 2, &["app1", "app2", "jobs"], &["jobs after app1 app2"]),
             // Bare hosts all at once, and beside those that serve.
             ("db1", ALL, 1, ALL, &[]),
-            ("db1", &["app2", "db3"], 1, ALL, &["lb2 after lb1", "jobs after app1", "db1 after db2"]),
+            (
+                "db1",
+                &["app2", "db3"],
+                1,
+                ALL,
+                &["lb2 after lb1", "jobs after app1", "db1 after db2"],
+            ),
             // Who has nothing to do keeps nobody waiting.
             ("db1", &[], 1, &["lb2", "app2", "db1"], &[]),
         ];
         for (writer, bare, batch, hosts, wanted) in cases {
-            assert_eq!(waits(writer, bare, batch, hosts), wanted, "{writer} {bare:?} {batch} {hosts:?}");
+            assert_eq!(
+                waits(writer, bare, batch, hosts),
+                wanted,
+                "{writer} {bare:?} {batch} {hosts:?}"
+            );
         }
     }
 
