@@ -8,10 +8,12 @@ pub mod change;
 pub mod clock;
 mod command;
 mod database;
+mod drain;
 mod facts;
 pub(crate) mod file;
 pub mod gtid;
 mod json;
+mod left;
 mod mariadb;
 pub mod observed;
 mod package;
@@ -34,9 +36,11 @@ pub use ask::Ask;
 pub use change::{Action, Change};
 pub use command::{Command, Guard};
 pub use database::{Database, DatabaseOldPasswords, DatabaseUser};
+pub use drain::{Drain, Visitors};
 pub use facts::Facts;
 pub use file::{Block, File, Source, Validator};
 pub use json::JsonKeys;
+pub use left::{DatabaseAddresses, OnlyBlocks};
 pub use mariadb::DatabaseServer;
 pub use observed::{Observed, PathKind};
 pub use package::Package;
@@ -76,6 +80,7 @@ pub enum Spec {
     Command(Command),
     DataDirectory(DataDirectory),
     Database(Database),
+    DatabaseAddresses(DatabaseAddresses),
     DatabaseOldPasswords(DatabaseOldPasswords),
     DatabaseServer(DatabaseServer),
     DatabaseUser(DatabaseUser),
@@ -84,6 +89,7 @@ pub enum Spec {
     Group(Group),
     JsonKeys(JsonKeys),
     Link(Link),
+    OnlyBlocks(OnlyBlocks),
     Package(Package),
     Program(Program),
     RedisOldPasswords(RedisOldPasswords),
@@ -95,6 +101,7 @@ pub enum Spec {
     Stopped(Stopped),
     Sysctl(Sysctl),
     User(User),
+    Visitors(Visitors),
     Writer(Writer),
 }
 
@@ -151,6 +158,7 @@ impl Spec {
             Spec::Command(k) => k,
             Spec::DataDirectory(k) => k,
             Spec::Database(k) => k,
+            Spec::DatabaseAddresses(k) => k,
             Spec::DatabaseOldPasswords(k) => k,
             Spec::DatabaseServer(k) => k,
             Spec::DatabaseUser(k) => k,
@@ -159,6 +167,7 @@ impl Spec {
             Spec::Group(k) => k,
             Spec::JsonKeys(k) => k,
             Spec::Link(k) => k,
+            Spec::OnlyBlocks(k) => k,
             Spec::Package(k) => k,
             Spec::Program(k) => k,
             Spec::RedisOldPasswords(k) => k,
@@ -170,6 +179,7 @@ impl Spec {
             Spec::Stopped(k) => k,
             Spec::Sysctl(k) => k,
             Spec::User(k) => k,
+            Spec::Visitors(k) => k,
             Spec::Writer(k) => k,
         }
     }
@@ -190,6 +200,7 @@ into_spec!(
     Command,
     DataDirectory,
     Database,
+    DatabaseAddresses,
     DatabaseOldPasswords,
     DatabaseServer,
     DatabaseUser,
@@ -198,6 +209,7 @@ into_spec!(
     Group,
     JsonKeys,
     Link,
+    OnlyBlocks,
     Package,
     Program,
     RedisOldPasswords,
@@ -208,6 +220,7 @@ into_spec!(
     Stopped,
     Sysctl,
     User,
+    Visitors,
     Writer
 );
 

@@ -108,7 +108,12 @@ load() {
     _unit=$1 _how=$2 _test=$3 _wait=$4
     shift 4
     _seen=$(hashes "$@")
-    [ "$(systemctl is-active "$_unit")" = active ] || _how=start
+    case $(systemctl is-active "$_unit") in
+    active | reloading) [ "$_how" != start ] || _how=restart ;;
+    # It may have read its files before they were written.
+    activating) _how=restart ;;
+    *) _how=start ;;
+    esac
     [ "$_how" != start ] || systemctl reset-failed "$_unit" 2>/dev/null
     if act "$_how" "$_unit" && healthy "$_test" "$_wait"; then
         stamp "$_unit" "$_unit" "$_seen"

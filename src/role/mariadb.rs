@@ -10,7 +10,8 @@ use super::{Role, Scope, app, peers, replication, variables};
 use crate::error::{Error, Result};
 use crate::inventory::{HostRole, MariaDb};
 use crate::resource::{
-    DataDirectory, Database, DatabaseServer, DatabaseUser, Facts, File, OnChange, Service, Validator, Writer, replica,
+    DataDirectory, Database, DatabaseAddresses, DatabaseServer, DatabaseUser, Facts, File, OnChange, Service,
+    Validator, Writer, replica,
 };
 use crate::secret::Text;
 use crate::topology::HostView;
@@ -175,6 +176,23 @@ pub(super) fn users(scope: &Scope) -> Result<Vec<DatabaseUser>> {
         }
     }
     Ok(users)
+}
+
+/// Where accounts of the cluster may come from; what is elsewhere belongs to a host that left.
+pub(super) fn addresses(scope: &Scope) -> Vec<DatabaseAddresses> {
+    let inventory = scope.inventory();
+    let topology = scope.view.topology;
+    let accounts = app::databases(&inventory.app, &inventory.sites).into_iter();
+    let app = accounts.map(|account| DatabaseAddresses {
+        user: account.name,
+        addresses: app::database_clients(topology),
+    });
+    let databases = topology.with_role(HostRole::Db).map(|host| host.address.to_string());
+    let replicas = topology.replicates().then(|| DatabaseAddresses {
+        user: replication::REPLICATION_USER.into(),
+        addresses: databases.collect(),
+    });
+    app.chain(replicas).collect()
 }
 
 /// Two thirds of the memory where nothing else runs; a third on a full server, where gunicorn, workers and Redis take

@@ -8,6 +8,7 @@ mod base;
 mod builtin;
 pub mod certbot;
 mod dbcheck;
+mod drain;
 mod endpoint;
 mod frappe;
 mod gate;
@@ -73,6 +74,7 @@ pub const ROLES: &[Role] = &[
     wsgi::ROLE,
     frappe::ROLE,
     adopt::ROLE,
+    drain::ROLE,
     passwords::ROLE,
     // Last: a server of somebody else has its part in it.
     certbot::ROLE,
