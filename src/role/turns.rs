@@ -225,7 +225,8 @@ sites: [ { name: erp.example.com } ]
     fn hosts_that_serve_together_take_turns() {
         const ALL: &[&str] = &["lb1", "lb2", "app1", "app2", "jobs", "db1", "db2", "db3"];
         const DATABASES: &[&str] = &["db1", "db2", "db3"];
-        let cases: [(&str, &[&str], u32, &[&str], &[&str]); 7] = [
+        type Hosts = &'static [&'static str];
+        let cases: [(&str, Hosts, u32, Hosts, Hosts); 7] = [
             (
                 "db1",
                 &[],
