@@ -105,6 +105,13 @@ pub enum Event {
         /// What for.
         reason: String,
     },
+    /// A host is left as it is, with what was planned for it not done.
+    HostSkipped {
+        /// Its name.
+        host: String,
+        /// Why.
+        reason: String,
+    },
     /// A step began on a host.
     StepStarted {
         /// The host's name.
@@ -214,8 +221,11 @@ pub struct Summary {
 pub struct HostSummary {
     /// Its name.
     pub host: String,
-    /// `ok`, `unreachable`, `locked`, `refused`, `failed`, `interrupted`.
+    /// `ok`, `unreachable`, `locked`, `refused`, `failed`, `skipped`, `interrupted`.
     pub outcome: String,
+    /// Why its turn did not come, for one that was skipped because another failed before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Resources changed.
     pub changed: usize,
     /// Resources already as wanted.

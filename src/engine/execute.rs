@@ -1,9 +1,11 @@
 //! Carries an approved plan out: all hosts side by side, one stage after the other, one round trip per host and stage.
+//! Hosts that serve together take turns within a stage.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use futures::future::join_all;
+use tokio::sync::watch;
 
 use super::interrupt::Urgency;
 use super::link::{Order, Progress, Verdict};
@@ -12,6 +14,7 @@ use super::survey::{Surveyed, millis};
 use super::{Engine, Event, HostSummary, Summary, Survey};
 use crate::error::Kind;
 use crate::plan::{HostPlan, Plan, Step};
+use crate::role::turns;
 use crate::secret::masked;
 
 /// A plan that somebody agreed to. Without one nothing can be changed.
@@ -25,6 +28,20 @@ impl Approved {
     pub fn by_user(plan: Plan) -> Self {
         Approved { plan }
     }
+}
+
+/// How hosts ended a stage, by name.
+type Turns = BTreeMap<String, Ended>;
+
+/// How a host ended a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// It did all of it, or had nothing to do.
+    Well,
+    /// It failed, or was stopped.
+    Badly,
+    /// Its turn did not come.
+    Skipped,
 }
 
 /// A host on its way through the stages.
@@ -45,11 +62,13 @@ impl Engine {
         let started = Instant::now();
         let mut plans = approved.plan.hosts;
         let mut work: Vec<Work> = Vec::new();
+        let takes_part: BTreeSet<_> = plans.iter().map(|plan| plan.host.clone()).collect();
         for host in survey.hosts {
-            let plan = match plans.iter().position(|plan| plan.host == host.name) {
+            let mut plan = match plans.iter().position(|plan| plan.host == host.name) {
                 Some(at) => plans.swap_remove(at),
                 None => continue,
             };
+            plan.after.retain(|other| takes_part.contains(other));
             let summary = HostSummary {
                 host: host.name.clone(),
                 unchanged: plan.unchanged(),
@@ -72,7 +91,8 @@ impl Engine {
             if work.iter().any(|work| work.kind.is_some()) || self.interrupt.urgency() > Urgency::None {
                 break;
             }
-            join_all(work.iter_mut().map(|work| self.stage(work, stage))).await;
+            let (ended, _) = watch::channel(Turns::new());
+            join_all(work.iter_mut().map(|work| self.turn(work, stage, &ended))).await;
         }
         if self.interrupt.urgency() > Urgency::None {
             for work in &mut work {
@@ -82,6 +102,70 @@ impl Engine {
             }
         }
         self.finish(work, started).await
+    }
+
+    /// A host's part of a stage, when its turn comes.
+    async fn turn(&self, work: &mut Work, stage: u8, ended: &watch::Sender<Turns>) {
+        let host = work.plan.host.clone();
+        let mut steps = work.plan.steps.iter().filter(|step| step.stage == stage);
+        let end = match steps.any(|step| turns::is_felt(&self.inventory, step)) {
+            true => self.comes(&work.plan, ended.subscribe()).await,
+            false => Ok(()),
+        };
+        let end = match end {
+            Ok(()) => {
+                self.stage(work, stage).await;
+                match work.kind {
+                    None => Ended::Well,
+                    Some(_) => Ended::Badly,
+                }
+            }
+            Err(reason) => {
+                self.events.send(Event::HostSkipped {
+                    host: host.clone(),
+                    reason: reason.clone(),
+                });
+                work.summary.reason = Some(reason);
+                Ended::Skipped
+            }
+        };
+        ended.send_modify(|turns| {
+            turns.insert(host, end);
+        });
+    }
+
+    /// Waits for a host's turn.
+    ///
+    /// # Errors
+    /// Why it does not come.
+    async fn comes(&self, plan: &HostPlan, mut ended: watch::Receiver<Turns>) -> Result<(), String> {
+        let left = |turns: &Turns| {
+            let open = plan.after.iter().filter(|host| !turns.contains_key(*host));
+            open.cloned().collect::<Vec<_>>()
+        };
+        let waits = left(&ended.borrow());
+        if !waits.is_empty() {
+            self.events.send(Event::HostWaits {
+                host: plan.host.clone(),
+                reason: format!("for {}, which serves together with it", waits.join(", ")),
+            });
+        }
+        let mut interrupt = self.interrupt.clone();
+        let turns = tokio::select! {
+            biased;
+            () = interrupt.reaches(Urgency::Soon) => return Err("the run was interrupted before its turn".into()),
+            turns = ended.wait_for(|turns| left(turns).is_empty()) => turns.map(|turns| turns.clone()).unwrap_or_default(),
+        };
+        let failed: Vec<_> = plan
+            .after
+            .iter()
+            .filter(|host| turns.get(*host) == Some(&Ended::Badly))
+            .collect();
+        match failed.as_slice() {
+            [] if plan.after.iter().all(|host| turns.get(host) == Some(&Ended::Well)) => Ok(()),
+            [] => Err("its turn did not come".into()),
+            [first, ..] => Err(format!("{first} failed before its turn came; it is left as it was")),
+        }
     }
 
     async fn stage(&self, work: &mut Work, stage: u8) {

@@ -164,6 +164,8 @@ impl Engine {
                 Err(failure) => self.note(&mut survey, failure),
             }
         }
+        let seen = survey.hosts.iter().map(|host| (host.name.as_str(), &host.seen));
+        role::turns::take(&mut survey.plan, living, &seen.collect());
         self.events.send(Event::Planned {
             plan: survey.plan.clone(),
         });

@@ -38,6 +38,8 @@ pub struct Inventory {
     pub nginx: Nginx,
     /// Operating system knobs.
     pub system: System,
+    /// How changes go over hosts that serve together.
+    pub rolling: Rolling,
     /// Folder with template overrides, absolute.
     pub templates: Option<PathBuf>,
     /// Where secrets are kept.
@@ -483,6 +485,13 @@ pub struct Route {
     pub doctypes: Vec<String>,
     /// Headers with their values.
     pub headers: Vec<(String, String)>,
+}
+
+/// How changes go over hosts that serve together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rolling {
+    /// Hosts of a group that change at once. Default 1.
+    pub batch: u32,
 }
 
 /// Operating system knobs.

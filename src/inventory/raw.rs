@@ -38,6 +38,8 @@ pub struct RawInventory {
     pub nginx: At<RawNginx>,
     /// Operating system knobs.
     pub system: At<RawSystem>,
+    /// How changes go over hosts that serve together.
+    pub rolling: At<RawRolling>,
     /// Folder whose files replace hactl's templates of the same name; relative to this file.
     pub templates: At<String>,
     /// Where secrets are kept.
@@ -485,6 +487,14 @@ pub struct RawRoute {
     pub doctype: List<String>,
     /// Headers with their values.
     pub header: At<Entries<String>>,
+}
+
+/// How changes go over hosts that serve together.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawRolling {
+    /// How many hosts of a group (load balancers, app, databases, Redis) change at once. Default 1.
+    pub batch: At<u32>,
 }
 
 /// Operating system knobs.

@@ -59,6 +59,7 @@ pub fn build(desired: &Desired, seen: &Observed) -> HostPlan {
         host: desired.host.clone(),
         resources: desired.resources.len(),
         steps,
+        after: Vec::new(),
     }
 }
 

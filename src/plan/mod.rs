@@ -34,6 +34,9 @@ pub struct HostPlan {
     pub resources: usize,
     /// What is to be done, in order.
     pub steps: Vec<Step>,
+    /// Hosts that serve together with this one and change before it: where it would be felt, this one waits for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
 }
 
 /// One step: the smallest thing that is executed, journalled and reported.
@@ -79,6 +82,16 @@ impl PartialEq for Step {
 
 impl Eq for Step {}
 
+impl Step {
+    /// Whether those whom the host serves may feel it; see [`crate::resource::Kind::is_felt`].
+    pub fn is_felt(&self) -> bool {
+        self.resources
+            .iter()
+            .zip(&self.changes)
+            .any(|(resource, planned)| resource.spec.kind().is_felt(&planned.change))
+    }
+}
+
 impl Plan {
     /// Whether nothing is to be done anywhere.
     pub fn is_empty(&self) -> bool {
@@ -95,6 +108,9 @@ impl Plan {
     #[must_use]
     pub fn limited(mut self, hosts: &[String], steps: &[String]) -> Self {
         self.hosts.retain(|host| hosts.is_empty() || hosts.contains(&host.host));
+        for host in &mut self.hosts {
+            host.after.retain(|other| hosts.is_empty() || hosts.contains(other));
+        }
         if !steps.is_empty() {
             for host in &mut self.hosts {
                 host.steps.retain(|step| {

@@ -38,6 +38,11 @@ pub fn plan(plan: &Plan, diffs: DiffMode, paint: Paint) -> String {
         };
         let _ = writeln!(out, "{painted}");
     }
+    for host in plan.hosts.iter().filter(|host| !host.after.is_empty()) {
+        let others = terminal(&host.after.join(", "));
+        let line = format!("{} waits for {others}: they serve together", terminal(&host.host));
+        let _ = writeln!(out, "{}", paint.dim(&line));
+    }
     out
 }
 

@@ -175,6 +175,13 @@ impl Progress {
                 self.enter(host, Phase::Waiting(reason), at);
                 vec![line]
             }
+            Event::HostSkipped { host, reason } => {
+                self.enter(host, Phase::Out, at);
+                vec![Line::new(
+                    Tone::Warn,
+                    on(host, &format!("skipped: {}", terminal(reason))),
+                )]
+            }
             Event::StepStarted {
                 host, step, number, of, ..
             } => {

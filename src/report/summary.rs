@@ -43,7 +43,15 @@ fn host_line(host: &HostSummary, ms: u64) -> String {
     let counts = counts(host.changed, host.unchanged, host.failed, host.skipped);
     match host.outcome.as_str() {
         "ok" => format!("{name}: {counts}, {}", duration(ms)),
-        outcome => format!("{name} {}: {counts}, {}", terminal(outcome), duration(ms)),
+        outcome => {
+            let reason = host.reason.as_deref().map(|reason| format!(" ({})", terminal(reason)));
+            format!(
+                "{name} {}: {counts}, {}{}",
+                terminal(outcome),
+                duration(ms),
+                reason.unwrap_or_default()
+            )
+        }
     }
 }
 

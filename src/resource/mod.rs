@@ -8,10 +8,13 @@ pub mod change;
 pub mod clock;
 mod command;
 mod database;
+mod drain;
 mod facts;
 pub(crate) mod file;
 pub mod gtid;
 mod json;
+mod left;
+mod mariadb;
 pub mod observed;
 mod package;
 mod path;
@@ -36,9 +39,12 @@ pub use ask::Ask;
 pub use change::{Action, Change};
 pub use command::{Command, Guard};
 pub use database::{Database, DatabaseOldPasswords, DatabaseUser};
+pub use drain::{Drain, Visitors};
 pub use facts::Facts;
 pub use file::{Block, File, Source, Validator};
 pub use json::JsonKeys;
+pub use left::{DatabaseAddresses, OnlyBlocks};
+pub use mariadb::DatabaseServer;
 pub use observed::{Observed, PathKind};
 pub use package::Package;
 pub use path::{Absent, Directory, Link};
@@ -79,13 +85,16 @@ pub enum Spec {
     Command(Command),
     DataDirectory(DataDirectory),
     Database(Database),
+    DatabaseAddresses(DatabaseAddresses),
     DatabaseOldPasswords(DatabaseOldPasswords),
+    DatabaseServer(DatabaseServer),
     DatabaseUser(DatabaseUser),
     Directory(Directory),
     File(File),
     Group(Group),
     JsonKeys(JsonKeys),
     Link(Link),
+    OnlyBlocks(OnlyBlocks),
     Package(Package),
     Program(Program),
     RedisOldPasswords(RedisOldPasswords),
@@ -99,6 +108,7 @@ pub enum Spec {
     Stopped(Stopped),
     Sysctl(Sysctl),
     User(User),
+    Visitors(Visitors),
     Writer(Writer),
 }
 
@@ -123,6 +133,11 @@ pub trait Kind {
     /// How long converging may take at most.
     fn deadline(&self) -> Duration {
         Duration::from_secs(60)
+    }
+
+    /// Whether those whom the host serves may feel it while it is carried out: hosts that serve together take turns then.
+    fn is_felt(&self, _: &Change) -> bool {
+        false
     }
 
     /// Neighbours of the same batch converge as one step: packages in one transaction of the package manager, files of
@@ -150,13 +165,16 @@ impl Spec {
             Spec::Command(k) => k,
             Spec::DataDirectory(k) => k,
             Spec::Database(k) => k,
+            Spec::DatabaseAddresses(k) => k,
             Spec::DatabaseOldPasswords(k) => k,
+            Spec::DatabaseServer(k) => k,
             Spec::DatabaseUser(k) => k,
             Spec::Directory(k) => k,
             Spec::File(k) => k,
             Spec::Group(k) => k,
             Spec::JsonKeys(k) => k,
             Spec::Link(k) => k,
+            Spec::OnlyBlocks(k) => k,
             Spec::Package(k) => k,
             Spec::Program(k) => k,
             Spec::RedisOldPasswords(k) => k,
@@ -170,6 +188,7 @@ impl Spec {
             Spec::Stopped(k) => k,
             Spec::Sysctl(k) => k,
             Spec::User(k) => k,
+            Spec::Visitors(k) => k,
             Spec::Writer(k) => k,
         }
     }
@@ -190,13 +209,16 @@ into_spec!(
     Command,
     DataDirectory,
     Database,
+    DatabaseAddresses,
     DatabaseOldPasswords,
+    DatabaseServer,
     DatabaseUser,
     Directory,
     File,
     Group,
     JsonKeys,
     Link,
+    OnlyBlocks,
     Package,
     Program,
     RedisOldPasswords,
@@ -209,6 +231,7 @@ into_spec!(
     Stopped,
     Sysctl,
     User,
+    Visitors,
     Writer
 );
 

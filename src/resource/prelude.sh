@@ -99,6 +99,9 @@ healthy() {
 
 unit_log() { journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null; }
 
+# act HOW UNIT: a step may know a better way to reload.
+act() { systemctl "$1" "$2"; }
+
 # load UNIT reload|restart|start TEST_FILE SECONDS PATH...: makes the unit run with the files as they are; when it does
 # not become healthy, the files it had before come back.
 load() {
@@ -107,11 +110,12 @@ load() {
     _seen=$(hashes "$@")
     case $(systemctl is-active "$_unit") in
     # It came up after the plan was made, perhaps before its files were in place: nobody knows what it read.
-    active | activating | reloading) [ "$_how" != start ] || _how=restart ;;
+    active | reloading) [ "$_how" != start ] || _how=restart ;;
+    activating) _how=restart ;;
     *) _how=start ;;
     esac
     [ "$_how" != start ] || systemctl reset-failed "$_unit" 2>/dev/null
-    if systemctl "$_how" "$_unit" && healthy "$_test" "$_wait"; then
+    if act "$_how" "$_unit" && healthy "$_test" "$_wait"; then
         stamp "$_unit" "$_unit" "$_seen"
         forget "$@"
         return 0
@@ -122,7 +126,7 @@ load() {
     if putback "$@"; then
         systemctl reset-failed "$_unit" 2>/dev/null
         [ "$_how" != start ] || _how=restart
-        if systemctl "$_how" "$_unit" && healthy "$_test" "$_wait"; then
+        if act "$_how" "$_unit" && healthy "$_test" "$_wait"; then
             stamp "$_unit" "$_unit" "$(hashes "$@")"
             fail "the old configuration is back in place and $_unit is healthy with it"
         fi

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::observed::{Loaded, Observed, ProgramState};
 use super::service::{changed, digests, stale};
-use super::{Action, Ask, Change, Kind, Script};
+use super::{Action, Ask, Change, Drain, Kind, Script};
 use crate::quote::{sh, sh_words};
 
 /// The unit that runs supervisord.
@@ -38,6 +38,8 @@ pub struct Program {
     pub patience: Duration,
     /// How long supervisord gives its programs to end.
     pub stop: Duration,
+    /// How visitors are led past the host while these programs restart.
+    pub drain: Option<Drain>,
 }
 
 impl Program {
@@ -68,6 +70,14 @@ impl Program {
     pub(super) fn is_known(&self, seen: &Observed) -> bool {
         let known = seen.programs.as_ref();
         known.is_some_and(|programs| self.processes.iter().any(|name| programs.contains_key(&self.key(name))))
+    }
+
+    fn restart(&self, why: String) -> Change {
+        let change = Change::new(Action::Restart, why);
+        match &self.drain {
+            Some(drain) => drain.told(change),
+            None => change,
+        }
     }
 
     /// What supervisorctl calls a process.
@@ -132,14 +142,14 @@ impl Kind for Program {
             })
             .collect();
         if !down.is_empty() {
-            return Some(Change::new(Action::Restart, down.join(", ")));
+            return Some(self.restart(down.join(", ")));
         }
         let stale = self.stale(seen);
         if stale.is_empty() {
             return None;
         }
         Some(match self.gentle(&stale).as_slice() {
-            [] => Change::new(Action::Restart, changed(&stale)),
+            [] => self.restart(changed(&stale)),
             _ => Change::new(Action::Reload, changed(&stale)),
         })
     }
@@ -166,6 +176,9 @@ impl Kind for Program {
 
     fn converge(&self, change: &Change, seen: &Observed) -> Script {
         let mut script = Script::default();
+        if let (Action::Restart, Some(drain)) = (change.action, &self.drain) {
+            drain.begin(&mut script);
+        }
         if change.action == Action::Reload {
             let stale = self.stale(seen);
             let gentle = self.gentle(&stale);
@@ -196,9 +209,14 @@ impl Kind for Program {
         script
     }
 
+    fn is_felt(&self, change: &Change) -> bool {
+        matches!(change.action, Action::Reload | Action::Restart)
+    }
+
     fn deadline(&self) -> Duration {
+        let drain = self.drain.as_ref().map(|drain| drain.patience).unwrap_or_default();
         // Once for the new files, once for the old ones put back.
-        (self.patience + self.stop) * 2 + Duration::from_secs(120)
+        drain + (self.patience + self.stop) * 2 + Duration::from_secs(120)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::observed::PathState;
 use super::program::all_running;
-use super::{Action, Ask, Change, Command, Kind, Observed, PathKind, Program, Script};
+use super::{Action, Ask, Change, Command, Drain, Kind, Observed, PathKind, Program, Script};
 use crate::quote::{sh, sh_words, sql};
 use crate::secret::Text;
 
@@ -43,6 +43,8 @@ pub struct Release {
     pub through_nginx: Option<String>,
     /// How long it may take to answer.
     pub patience: Duration,
+    /// How visitors are led past the host meanwhile, so that they do not find the gate closed.
+    pub drain: Option<Drain>,
 }
 
 /// A database and how its server is reached.
@@ -78,6 +80,14 @@ pub enum Mark {
 }
 
 impl Release {
+    fn update(&self, why: String) -> Change {
+        let change = Change::new(Action::Update, why);
+        match &self.drain {
+            Some(drain) => drain.told(change),
+            None => change,
+        }
+    }
+
     fn current(&self) -> String {
         format!("{}/current", self.path)
     }
@@ -274,7 +284,7 @@ impl Kind for Release {
             let phase = line.split(' ').next().unwrap_or_default();
             let phase: String = phase.chars().filter(char::is_ascii_lowercase).take(12).collect();
             let why = format!("the site is closed: an update was cut off ({phase}); go on to {goal}");
-            return Some(Change::new(Action::Update, why));
+            return Some(self.update(why));
         }
         let Some(state) = seen.paths.get(&self.current()) else {
             return Some(Change::new(Action::Create, format!("→ {goal}{migrates}")));
@@ -282,15 +292,10 @@ impl Kind for Release {
         let now = state.target.as_deref().unwrap_or("no link");
         if now != self.target() {
             let now = now.trim_start_matches("releases/");
-            return Some(Change::new(
-                Action::Update,
-                format!("{now} → {goal}: end jobs, close the site{migrates}, switch, open"),
-            ));
+            let why = format!("{now} → {goal}: end jobs, close the site{migrates}, switch, open");
+            return Some(self.update(why));
         }
-        (!pending.is_empty()).then(|| {
-            let why = format!("{goal}: end jobs, close the site{migrates}, open");
-            Change::new(Action::Update, why)
-        })
+        (!pending.is_empty()).then(|| self.update(format!("{goal}: end jobs, close the site{migrates}, open")))
     }
 
     fn project(&self, seen: &mut Observed) {
@@ -322,11 +327,18 @@ impl Kind for Release {
         }
     }
 
-    fn converge(&self, _: &Change, _: &Observed) -> Script {
+    fn converge(&self, change: &Change, _: &Observed) -> Script {
         let mut script = Script::default();
+        if let (Action::Update, Some(drain)) = (change.action, &self.drain) {
+            drain.begin(&mut script);
+        }
         self.parameters(&mut script);
         script.line(include_str!("release.sh"));
         script
+    }
+
+    fn is_felt(&self, change: &Change) -> bool {
+        change.action == Action::Update
     }
 
     fn deadline(&self) -> Duration {

@@ -102,9 +102,28 @@ settled() {
     copy && swap && point && { follows 60 || complain; }
 }
 
+# virgin: it never held anything.
+virgin() {
+    _logged=$(sql -e 'SELECT CONCAT(@@global.gtid_binlog_state, @@global.gtid_slave_pos)') || fail 'MariaDB does not answer'
+    _own=$(sql -e "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')")
+    [ -z "$_logged" ] && [ "$_own" = 0 ]
+}
+
 KEEP_BEFORE=0
 case $MODE in
     seed) copy && swap && point && settled no ;;
     follow) point && settled mend ;;
-    mend) sql -e 'START ALL SLAVES' 2>/dev/null; settled mend ;;
+    mend)
+        if [ -n "$(link Master_Host)" ]; then
+            sql -e 'START ALL SLAVES' 2>/dev/null
+            settled mend
+        elif [ -e "$DATA/hactl-unlinked" ]; then
+            point && settled mend
+        elif virgin; then
+            copy && swap && point && settled no
+        else
+            # It holds data and follows nobody: only `hactl rejoin` may decide about that.
+            same
+        fi
+        ;;
 esac

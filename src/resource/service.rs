@@ -169,6 +169,10 @@ impl Kind for Service {
         script
     }
 
+    fn is_felt(&self, change: &Change) -> bool {
+        matches!(change.action, Action::Reload | Action::Restart) && self.on_change != OnChange::Reread
+    }
+
     fn deadline(&self) -> Duration {
         // Once for the new files, once for the old ones put back, and systemd's own patience with a stop.
         self.patience * 2 + Duration::from_secs(120)

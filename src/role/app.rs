@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Scope;
+use super::{Scope, drain};
 use crate::error::{Error, Result};
 use crate::inventory::{App, HostRole, Process, Site};
 use crate::quote::{sh, sh_words, sql_name};
@@ -369,6 +369,7 @@ impl Group {
             health: self.health.clone(),
             patience: self.patience,
             stop: Duration::from_secs(stop.unwrap_or(0).into()),
+            drain: None,
         }
     }
 }
@@ -435,7 +436,12 @@ pub fn supervise(scope: &mut Scope, wanted: &Group) -> Result<()> {
     )?;
     file.validator = Some(supervisor_validator());
     scope.add(file);
-    scope.add(wanted.program());
+    let mut program = wanted.program();
+    // Only gunicorn answers visitors, and only it reloads.
+    if programs.iter().any(|program| !program.reloads.is_empty()) {
+        program.drain = drain::of(&scope.view);
+    }
+    scope.add(program);
     Ok(())
 }
 

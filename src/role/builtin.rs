@@ -20,6 +20,7 @@ pub const TEMPLATES: &[(&str, &str)] = templates![
     "haproxy/unit.conf",
     "keepalived/keepalived.conf",
     "keepalived/unit.conf",
+    "mariadb/runtime.cnf",
     "mariadb/server.cnf",
     "memcached/memcached.conf",
     "memcached/unit.conf",

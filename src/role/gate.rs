@@ -11,7 +11,7 @@ use crate::secret::{Secret, Text};
 use crate::topology::HostView;
 
 /// curl's words for one look at a path of a site through this host's nginx, as seen from `address`.
-fn look(view: &HostView, site: &Site, address: &str, path: &str) -> String {
+pub(super) fn look(view: &HostView, site: &Site, address: &str, path: &str) -> String {
     let (scheme, port) = nginx::own_door(view, site);
     let address = match address.contains(':') {
         true => format!("[{address}]"),
@@ -73,6 +73,7 @@ pub fn release(scope: &Scope, path: &str, id: String, refs: String, health: &str
             )
         }),
         patience: Duration::from_secs(60),
+        drain: super::drain::of(view),
     })
 }
 

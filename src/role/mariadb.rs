@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Role, Scope, app, peers, replication};
+use super::{Role, Scope, app, peers, replication, variables};
 use crate::error::{Error, Result};
 use crate::inventory::{HostRole, MariaDb};
 use crate::resource::{
-    DataDirectory, Database, DatabaseUser, Facts, File, OnChange, Service, Validator, Writer, replica,
+    DataDirectory, Database, DatabaseAddresses, DatabaseServer, DatabaseUser, Facts, File, OnChange, Service,
+    Validator, Writer, replica,
 };
 use crate::secret::Text;
 use crate::topology::HostView;
@@ -24,6 +25,9 @@ pub const ROLE: Role = Role {
 
 /// Read after Debian's `50-server.cnf`, so that what is set here counts.
 const CONFIG: &str = "/etc/mysql/mariadb.conf.d/60-hactl.cnf";
+
+/// Read after that; what it sets needs no restart.
+const LIVE: &str = "/etc/mysql/mariadb.conf.d/61-hactl-runtime.cnf";
 
 /// The certificate that all servers' certificates are signed by.
 pub(super) const AUTHORITY: &str = "/etc/mysql/hactl/authority.crt";
@@ -43,16 +47,26 @@ fn declare(scope: &mut Scope) -> Result<()> {
         true => Vec::new(),
         false => configuration(scope)?,
     };
-    scope.add(Service {
+    let leads = has_accounts(&scope.view);
+    let service = Service {
         unit: "mariadb.service".into(),
         watches,
         on_change: OnChange::Restart,
         health: "mariadb --no-defaults --connect-timeout=5 -e 'SELECT 1' >/dev/null".into(),
-        // A recovery after a power cut reads the whole redo log.
-        patience: Duration::from_secs(120),
-        forgets: vec![replica::WRITER_KEY.into(), crate::resource::replication::KEY.into()],
+        // A recovery after a power cut reads the whole redo log; a replica gets what it missed.
+        patience: Duration::from_secs(if leads { 120 } else { 600 }),
+        // A replica starts as what it was.
+        forgets: match leads {
+            true => vec![replica::WRITER_KEY.into(), crate::resource::replication::KEY.into()],
+            false => Vec::new(),
+        },
+    };
+    scope.add(DatabaseServer {
+        service,
+        live: (!knobs.keep_config).then(|| LIVE.into()),
+        follows: !leads,
     });
-    if has_accounts(&scope.view) {
+    if leads {
         if replicates {
             scope.add(Writer);
         }
@@ -74,23 +88,22 @@ fn configuration(scope: &mut Scope) -> Result<Vec<String>> {
     let pool = knobs
         .buffer_pool_mb
         .unwrap_or_else(|| buffer_pool_mb(scope.facts, alone));
+    let (live, taken) = variables::split(knobs, replicates.then_some(SEMI_SYNC_TIMEOUT_MS));
     let context = json!({
         "bind": if scope.view.topology.is_single() { "127.0.0.1" } else { "0.0.0.0" },
         "port": knobs.port,
-        "max_connections": knobs.max_connections,
         "buffer_pool_mb": pool,
         // A quarter of the pool, as far as that makes checkpoints cheaper without long recoveries.
         "log_file_mb": (pool / 4).clamp(96, 1024),
         "server_id": server_id(scope.view.host.address),
-        "settings": settings(knobs)?,
+        "settings": settings(knobs, &taken)?,
         "replication": replicates.then(|| json!({
             "report_host": scope.view.host.address,
             "semi_sync": knobs.semi_sync,
-            "semi_sync_timeout_ms": SEMI_SYNC_TIMEOUT_MS,
             "authority": AUTHORITY, "certificate": CERTIFICATE, "key": CERTIFICATE_KEY,
         })),
     });
-    let mut watches = vec![CONFIG.to_owned()];
+    let mut watches = vec![CONFIG.to_owned(), LIVE.to_owned()];
     if replicates {
         scope.packages(&["mariadb-backup"]);
         watches.extend(certificates(scope)?);
@@ -98,13 +111,18 @@ fn configuration(scope: &mut Scope) -> Result<Vec<String>> {
             scope.add(DataDirectory);
         }
     }
-    let mut file = scope.file(CONFIG, "mariadb/server.cnf", &context)?;
-    file.validator = Some(Validator {
-        name: "mariadbd".into(),
-        tree: None,
-        check: "mariadbd --defaults-file=\"$FILE\" --user=mysql --help --verbose >/dev/null".into(),
-    });
-    scope.add(file);
+    for (path, template, context) in [
+        (CONFIG, "mariadb/server.cnf", context),
+        (LIVE, "mariadb/runtime.cnf", json!({ "variables": live })),
+    ] {
+        let mut file = scope.file(path, template, &context)?;
+        file.validator = Some(Validator {
+            name: "mariadbd".into(),
+            tree: None,
+            check: "mariadbd --defaults-file=\"$FILE\" --user=mysql --help --verbose >/dev/null".into(),
+        });
+        scope.add(file);
+    }
     Ok(watches)
 }
 
@@ -160,6 +178,23 @@ pub(super) fn users(scope: &Scope) -> Result<Vec<DatabaseUser>> {
     Ok(users)
 }
 
+/// Where accounts of the cluster may come from; what is elsewhere belongs to a host that left.
+pub(super) fn addresses(scope: &Scope) -> Vec<DatabaseAddresses> {
+    let inventory = scope.inventory();
+    let topology = scope.view.topology;
+    let accounts = app::databases(&inventory.app, &inventory.sites).into_iter();
+    let app = accounts.map(|account| DatabaseAddresses {
+        user: account.name,
+        addresses: app::database_clients(topology),
+    });
+    let databases = topology.with_role(HostRole::Db).map(|host| host.address.to_string());
+    let replicas = topology.replicates().then(|| DatabaseAddresses {
+        user: replication::REPLICATION_USER.into(),
+        addresses: databases.collect(),
+    });
+    app.chain(replicas).collect()
+}
+
 /// Two thirds of the memory where nothing else runs; a third on a full server, where gunicorn, workers and Redis take
 /// about as much again. In steps of 64 MiB, at least 128.
 fn buffer_pool_mb(facts: &Facts, alone: bool) -> u64 {
@@ -176,11 +211,12 @@ pub(super) fn server_id(address: IpAddr) -> u32 {
     }
 }
 
-/// `mariadb.settings` as lines of an option file.
-fn settings(knobs: &MariaDb) -> Result<Vec<Value>> {
+/// `mariadb.settings` as lines of an option file, without those that are `taken` by another.
+fn settings(knobs: &MariaDb, taken: &[&str]) -> Result<Vec<Value>> {
     let known: BTreeMap<String, &Value> = knobs
         .settings
         .iter()
+        .filter(|(key, _)| !taken.contains(&key.as_str()))
         .map(|(key, value)| (key.replace('-', "_"), value))
         .collect();
     known
@@ -254,10 +290,10 @@ mod tests {
         let mut knobs = MariaDb::default();
         knobs.settings.insert("init-connect".into(), json!("SET x = \"#\"\n"));
         knobs.settings.insert("local_infile".into(), json!(true));
-        let lines = settings(&knobs).unwrap();
+        let lines = settings(&knobs, &[]).unwrap();
         assert_eq!(lines[0]["value"], "\"SET x = \\\"#\\\"\\n\"");
         assert_eq!(lines[1]["value"], "ON");
         knobs.settings.insert("a\nb".into(), json!(1));
-        assert!(settings(&knobs).is_err());
+        assert!(settings(&knobs, &[]).is_err());
     }
 }

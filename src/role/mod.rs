@@ -8,6 +8,7 @@ mod base;
 mod builtin;
 pub mod certbot;
 mod dbcheck;
+mod drain;
 mod endpoint;
 mod frappe;
 mod gate;
@@ -32,7 +33,9 @@ pub mod templates;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+pub mod turns;
 mod user;
+mod variables;
 pub mod wsgi;
 
 pub use scope::Scope;
@@ -78,6 +81,7 @@ pub const ROLES: &[Role] = &[
     wsgi::ROLE,
     frappe::ROLE,
     adopt::ROLE,
+    drain::ROLE,
     passwords::ROLE,
     // Last: a server of somebody else has its part in it.
     certbot::ROLE,

@@ -1,5 +1,6 @@
 //! The end of a rotation: data stores stop accepting the passwords from before. Until here they took both, so that the
-//! application went over to the new ones without a moment at which it had the wrong one.
+//! application went over to the new ones without a moment at which it had the wrong one. And the end of hosts that left the
+//! cluster: their accounts go.
 //!
 //! A role of its own, and the last: it must not run before every host has its new passwords.
 
@@ -20,6 +21,11 @@ fn declare(scope: &mut Scope) -> Result<()> {
     if scope.view.has(HostRole::Db) && mariadb::has_accounts(&scope.view) {
         for user in mariadb::users(scope)? {
             scope.add(DatabaseOldPasswords { user });
+        }
+        if !scope.view.topology.is_single() {
+            for addresses in mariadb::addresses(scope) {
+                scope.add(addresses);
+            }
         }
     }
     if scope.view.has(HostRole::Redis) {

@@ -8,7 +8,7 @@ use crate::resource::replication::Replication;
 use crate::resource::{DatabaseUser, Replica, SemiSync};
 
 /// The account that replicas use.
-const REPLICATION_USER: &str = "hactl_replica";
+pub(super) const REPLICATION_USER: &str = "hactl_replica";
 
 /// The writer lets replicas in and waits for one of them; the others follow it.
 pub(super) fn declare(scope: &mut Scope) -> Result<()> {
@@ -50,6 +50,10 @@ pub(super) fn health(said: Option<&Replication>, wanted: bool) -> (State, String
     let Some(said) = said else {
         return (State::Bad, "MariaDB is not there".into());
     };
+    if said.no_data {
+        let text = "has no data: apply copies those of the primary";
+        return (State::Bad, text.into());
+    }
     if let Some(error) = &said.error {
         return (State::Bad, error.clone());
     }

@@ -97,7 +97,10 @@ impl Link for Connected {
         if fault == Fault::Locked {
             return Ok(Verdict::Locked("alice@laptop".into()));
         }
+        self.host.state.lock().unwrap().facts.generation = order.run.to_owned();
         for (index, step) in order.steps.iter().enumerate() {
+            // Others go on meanwhile.
+            tokio::task::yield_now().await;
             progress(Progress::Began(index));
             match fault {
                 Fault::LostBefore(at) if at == index => return Err(TransportError::lost("connection lost")),

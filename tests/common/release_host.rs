@@ -128,6 +128,7 @@ impl ReleaseHost {
                 ),
                 patience: Duration::from_secs(1),
                 stop: Duration::from_secs(1),
+                drain: None,
             }],
             // Nothing of this machine listens there.
             port: 1,
@@ -163,6 +164,7 @@ impl ReleaseHost {
             )),
             through_nginx: None,
             patience: Duration::from_secs(1),
+            drain: None,
         }
     }
 

@@ -21,6 +21,7 @@ fn host(changes: &[(&str, &str)]) -> HostPlan {
         host: "srv1".into(),
         resources: 10,
         steps: changes.iter().map(step).collect(),
+        after: Vec::new(),
     }
 }
 

@@ -6,8 +6,8 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::inventory::diagnostics::Diagnostic;
-use crate::inventory::model::{Host, HostRole, Inventory, MariaDb, Memcached, Nginx, Redis, System};
-use crate::inventory::raw::{RawInventory, RawMariaDb, RawMemcached, RawNginx, RawRedis, RawSystem};
+use crate::inventory::model::{Host, HostRole, Inventory, MariaDb, Memcached, Nginx, Redis, Rolling, System};
+use crate::inventory::raw::{RawInventory, RawMariaDb, RawMemcached, RawNginx, RawRedis, RawRolling, RawSystem};
 use crate::inventory::rules;
 use crate::inventory::yaml::At;
 
@@ -127,6 +127,15 @@ pub fn system(check: &mut Check, raw: &At<RawSystem>) -> System {
         sysctl,
         timezone: check.text(&raw.timezone, rules::timezone),
         apt_update_max_age_hours: check.number(&raw.apt_update_max_age_hours, 24, 0, 8760),
+    }
+}
+
+/// `rolling`.
+pub fn rolling(check: &mut Check, raw: &At<RawRolling>) -> Rolling {
+    let empty = RawRolling::default();
+    let raw = raw.value.as_ref().unwrap_or(&empty);
+    Rolling {
+        batch: check.number(&raw.batch, 1, 1, 1000),
     }
 }
 

@@ -44,6 +44,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
     let memcached = knobs::memcached(&mut check, &raw.memcached);
     let nginx = knobs::nginx(&mut check, &raw.nginx, &hosts);
     let system = knobs::system(&mut check, &raw.system);
+    let rolling = knobs::rolling(&mut check, &raw.rolling);
     let secrets = secrets(&mut check, raw);
     let mut inventory = Inventory {
         cluster,
@@ -57,6 +58,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
         memcached,
         nginx,
         system,
+        rolling,
         templates: check.path(&raw.templates),
         secrets,
         uses: hosts::uses(&mut check, raw),

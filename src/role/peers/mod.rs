@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Role, Scope};
 use crate::error::Result;
 use crate::inventory::{Host, HostRole};
-use crate::resource::{Block, File, Group, User, Validator};
+use crate::resource::{Block, File, Group, OnlyBlocks, User, Validator};
 use identity::Identity;
 
 /// The role.
@@ -98,6 +98,15 @@ fn declare(scope: &mut Scope) -> Result<()> {
         Path::new(HOME).join(".ssh/authorized_keys").display().to_string(),
         line,
     ));
+    scope.add(OnlyBlocks {
+        path: KNOWN_HOSTS.into(),
+        names: scope
+            .view
+            .topology
+            .with_role(HostRole::Db)
+            .map(|host| host.name.clone())
+            .collect(),
+    });
     // A block for each peer: one that could not be asked now keeps the key it had.
     for (name, key) in &scope.view.topology.live.ssh_keys {
         scope.add(Block {

@@ -1,0 +1,370 @@
+//! Changes that go over a cluster host by host while it is written to, and hosts that leave it and come back. Real hosts.
+
+mod common;
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use common::stack::{Options, Said, Serves, Stack};
+
+const HOSTS: &str = "  lb1: { address: NET.10, roles: [ lb, redis ] }
+  app1: { address: NET.11, roles: [ app, worker ] }
+  app2: { address: NET.12, roles: [ app, worker ] }
+  db1: { address: NET.31, roles: [ db ], primary: true }
+  db2: { address: NET.32, roles: [ db ] }
+  db3: { address: NET.33, roles: [ db ] }
+";
+
+/// A client that writes all the time and does what a load balancer does: asks one app host after the other until one
+/// takes the connection, and repeats nothing that was sent.
+struct Client {
+    stop: Arc<AtomicBool>,
+    seen: Arc<Mutex<Seen>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Seen {
+    taken: usize,
+    refused: usize,
+    /// The application's own word that its database is out of reach.
+    unavailable: usize,
+    failed: Vec<String>,
+    /// Longest time from one entry that was taken to the next.
+    gap: Duration,
+    last: Option<Instant>,
+}
+
+impl Client {
+    fn comes(stack: &Stack) -> Client {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let net = stack.address.trim_end_matches("11").to_owned();
+        let thread = {
+            let (stop, seen) = (Arc::clone(&stop), Arc::clone(&seen));
+            std::thread::spawn(move || {
+                let mut number = 0usize;
+                while !stop.load(Ordering::Relaxed) {
+                    number += 1;
+                    let (outcome, refused) = post(&net, number);
+                    let mut seen = seen.lock().unwrap();
+                    seen.refused += refused;
+                    match outcome {
+                        Ok(()) => {
+                            let now = Instant::now();
+                            if let Some(last) = seen.last.replace(now) {
+                                seen.gap = seen.gap.max(now - last);
+                            }
+                            seen.taken += 1;
+                        }
+                        Err(why) if why.ends_with("HTTP 503") => seen.unavailable += 1,
+                        Err(why) => seen.failed.push(why),
+                    }
+                    drop(seen);
+                    std::thread::sleep(Duration::from_millis(30));
+                }
+            })
+        };
+        Client {
+            stop,
+            seen,
+            thread: Some(thread),
+        }
+    }
+
+    /// What it saw since the last time.
+    fn saw(&self) -> Seen {
+        let mut seen = self.seen.lock().unwrap();
+        let last = seen.last;
+        let said = std::mem::take(&mut *seen);
+        seen.last = last;
+        said
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One entry; how often a host refused the connection before.
+fn post(net: &str, number: usize) -> (Result<(), String>, usize) {
+    let mut refused = 0;
+    for turn in 0..4 {
+        let address = format!("{net}{}", 11 + (number + turn) % 2);
+        let output = Command::new("curl")
+            .args([
+                "-s",
+                "-o",
+                "/dev/null",
+                "--max-time",
+                "20",
+                "-w",
+                "%{http_code}",
+                "--resolve",
+            ])
+            .arg(format!("erp.example.com:80:{address}"))
+            .args([
+                "-d",
+                &format!("author=c&text=entry-{number}"),
+                "http://erp.example.com/entries",
+            ])
+            .output()
+            .expect("curl");
+        let code = String::from_utf8_lossy(&output.stdout).into_owned();
+        match (output.status.code(), code.as_str()) {
+            // Nothing was sent.
+            (Some(7), _) => refused += 1,
+            (Some(0), "200" | "303") => return (Ok(()), refused),
+            (status, code) => {
+                return (
+                    Err(format!("{number} at {address}: curl {status:?}, HTTP {code}")),
+                    refused,
+                );
+            }
+        }
+    }
+    (Err(format!("{number}: nobody took it")), refused)
+}
+
+/// Hosts in the order in which steps with `part` in their name ended.
+fn order(said: &Said, part: &str) -> Vec<String> {
+    let ended = said.events().into_iter().filter(|event| {
+        event["event"] == "step_finished" && event["step"].as_str().is_some_and(|step| step.contains(part))
+    });
+    ended.map(|event| event["host"].as_str().unwrap().to_owned()).collect()
+}
+
+#[track_caller]
+fn settled(stack: &Stack) {
+    for host in ["11", "12"] {
+        stack.wait_until("the data stores are within reach", || {
+            let ready = "curl -fsS -m 3 http://127.0.0.1:8404/ready || echo no";
+            stack.on(host, ready).ends_with("ready")
+        });
+    }
+    let again = stack.apply(&[]).exits(0);
+    let summary = again.summary();
+    assert_eq!(summary["changed"], 0, "{}", again.stdout);
+    for host in summary["hosts"].as_array().unwrap() {
+        assert_eq!(host["round_trips"], 1, "{host}");
+    }
+}
+
+fn sql(stack: &Stack, host: &str, query: &str) -> String {
+    stack.on(host, &format!("mariadb -N -e {}", hactl::quote::sh(query)))
+}
+
+/// When MariaDB last started there.
+fn started(stack: &Stack, host: &str) -> String {
+    stack.on(host, "systemctl show -p InvocationID --value mariadb")
+}
+
+fn cluster(subnet: u8) -> Stack {
+    let stack = Stack::with(Options {
+        subnet,
+        serves: Serves::Guestbook,
+        hosts: HOSTS,
+        ..Options::warm(subnet)
+    });
+    // Where TLS ends is not what this is about.
+    stack.edit_inventory("{ name: erp.example.com }", "{ name: erp.example.com, tls: none }");
+    let _ = stack.apply(&[]).exits(0);
+    settled(&stack);
+    stack
+}
+
+#[test]
+fn changes_go_host_by_host_and_nobody_notices() {
+    let stack = cluster(93);
+    let client = Client::comes(&stack);
+    stack.wait_until("somebody writes", || client.seen.lock().unwrap().taken > 5);
+
+    // gunicorn takes its workers up by itself; nginx reloads.
+    stack.edit_inventory(
+        "  module: guestbook:app\n",
+        "  module: guestbook:app\n  web_workers: 2\n",
+    );
+    stack.edit_inventory("cluster:", "nginx: { client_max_body_mb: 60 }\ncluster:");
+    let rolled = stack.apply(&[]).exits(0);
+    assert_eq!(order(&rolled, "programs guestbook"), ["app1", "app2"]);
+    assert!(rolled.stdout.contains("for app1, which serves together with it"));
+    let seen = client.saw();
+    println!("workers and nginx: {seen:?}");
+    assert!(seen.failed.is_empty() && seen.taken > 5, "{seen:?}");
+
+    // What restarts gunicorn leads visitors to the other host.
+    let net = stack.address.trim_end_matches(".11").to_owned();
+    stack.edit_inventory(
+        "  module: guestbook:app\n",
+        "  env: { GREETING: hello }\n  module: guestbook:app\n",
+    );
+    stack.edit_inventory(
+        "command: python -m guestbook.worker",
+        "command: exec python -m guestbook.worker",
+    );
+    let plan = stack.hactl(&["plan"]);
+    assert!(
+        plan.stdout.contains("visitors are led to other hosts meanwhile"),
+        "{}",
+        plan.stdout
+    );
+    assert!(plan.stdout.contains("app2 waits for app1"), "{}", plan.stdout);
+    let rolled = stack.apply(&[]).exits(0);
+    assert_eq!(order(&rolled, "programs guestbook"), ["app1", "app2"]);
+    let led = rolled.stdout.matches("new visitors are led to other hosts").count();
+    assert_eq!(led, 2, "{}", rolled.stdout);
+    let seen = client.saw();
+    println!("restart: {seen:?}");
+    assert!(seen.failed.is_empty() && seen.taken > 5, "{seen:?}");
+    assert!(seen.refused > 0, "somebody was led away: {seen:?}");
+    settled(&stack);
+
+    // What a cut leaves is seen and taken away.
+    stack.on("12", "nft add table inet hactl_drain");
+    let planned = stack.hactl(&["plan", "--exit-code"]).exits(3);
+    assert!(planned.stdout.contains("visitors"), "{}", planned.stdout);
+    let _ = stack.apply(&[]).exits(0);
+    settled(&stack);
+
+    // What MariaDB takes up while it runs restarts nothing.
+    let starts = ["31", "32", "33"].map(|host| started(&stack, host));
+    stack.edit_inventory(
+        "cluster:",
+        "mariadb: { max_connections: 250, settings: { wait_timeout: 3600 } }\ncluster:",
+    );
+    let _ = stack.apply(&[]).exits(0);
+    assert_eq!(["31", "32", "33"].map(|host| started(&stack, host)), starts);
+    for host in ["31", "32", "33"] {
+        assert_eq!(
+            sql(&stack, host, "SELECT @@global.max_connections, @@global.wait_timeout"),
+            "250\t3600"
+        );
+    }
+    stack.edit_inventory(
+        "max_connections: 250, settings: { wait_timeout: 3600 }",
+        "max_connections: 250",
+    );
+    let _ = stack.apply(&[]).exits(0);
+    assert_eq!(
+        sql(&stack, "31", "SELECT @@global.wait_timeout"),
+        "28800",
+        "back to its default"
+    );
+    let seen = client.saw();
+    assert!(seen.failed.is_empty(), "{seen:?}");
+
+    // What needs a restart: replicas one by one, the primary last; nobody is seeded anew.
+    stack.edit_inventory(
+        "max_connections: 250",
+        "max_connections: 250, settings: { innodb_log_buffer_size: 32M }",
+    );
+    let rolled = stack.apply(&[]).exits(0);
+    assert_eq!(order(&rolled, "service mariadb"), ["db2", "db3", "db1"]);
+    assert_eq!(order(&rolled, "replica"), Vec::<String>::new());
+    let seen = client.saw();
+    println!("MariaDB restarted: nothing was written for {:?}: {seen:?}", seen.gap);
+    assert_eq!(
+        sql(
+            &stack,
+            "31",
+            "SELECT @@global.innodb_log_buffer_size, @@global.read_only"
+        ),
+        "33554432\t0"
+    );
+    stack.wait_until("writes go on", || client.seen.lock().unwrap().taken > 5);
+    settled(&stack);
+
+    // A setting that MariaDB does not start with: the first replica gets its old file back, and nobody follows it.
+    let starts = ["31", "33"].map(|host| started(&stack, host));
+    client.saw();
+    stack.edit_inventory(
+        "innodb_log_buffer_size: 32M",
+        "innodb_log_buffer_size: 32M, tmpdir: /nonexistent",
+    );
+    let failed = stack.apply(&[]).exits(4);
+    let summary = failed.summary();
+    let outcome = |name: &str| {
+        let hosts = summary["hosts"].as_array().unwrap();
+        let host = hosts.iter().find(|host| host["host"] == name).unwrap();
+        (
+            host["outcome"].as_str().unwrap().to_owned(),
+            host["reason"].as_str().unwrap_or_default().to_owned(),
+        )
+    };
+    assert_eq!(outcome("db2").0, "failed", "{summary}");
+    for name in ["db3", "db1"] {
+        let (outcome, reason) = outcome(name);
+        assert_eq!(outcome, "skipped", "{summary}");
+        assert!(reason.starts_with("db2 failed before its turn came"), "{reason}");
+    }
+    assert_eq!(["31", "33"].map(|host| started(&stack, host)), starts);
+    let seen = client.saw();
+    assert!(seen.failed.is_empty(), "{seen:?}");
+    stack.edit_inventory(", tmpdir: /nonexistent", "");
+    let _ = stack.apply(&[]).exits(0);
+    settled(&stack);
+    drop(client);
+    assert_eq!(
+        stack.on("12", "nft list tables | grep -c hactl_drain || :"),
+        "0",
+        "{net}"
+    );
+}
+
+#[test]
+fn hosts_leave_and_come_back() {
+    let stack = cluster(95);
+    let whole = std::fs::read_to_string(&stack.inventory).unwrap();
+    let accounts = || {
+        let query = "SELECT CONCAT(User,'@',Host) FROM mysql.global_priv WHERE User IN ('guestbook','hactl_replica') ORDER BY 1";
+        sql(&stack, "31", query).replace("10.77.95.", "")
+    };
+    let all = "guestbook@11\nguestbook@12\nhactl_replica@31\nhactl_replica@32\nhactl_replica@33";
+    assert_eq!(accounts(), all);
+    for (name, address) in [("app2", "12"), ("db3", "33")] {
+        let text = std::fs::read_to_string(&stack.inventory).unwrap();
+        let without: Vec<_> = text
+            .lines()
+            .filter(|line| !line.starts_with(&format!("  {name}:")))
+            .collect();
+        std::fs::write(&stack.inventory, without.join("\n") + "\n").unwrap();
+        assert!(text.contains(&format!("10.77.95.{address},")));
+    }
+    let _ = stack.apply(&[]).exits(0);
+    settled(&stack);
+    assert_eq!(accounts(), "guestbook@11\nhactl_replica@31\nhactl_replica@32");
+    let known = || stack.on("32", "grep -c '^# hactl begin' /etc/hactl/peer.known_hosts");
+    assert_eq!(known(), "2");
+    let servers = || stack.on("11", "grep -c '10.77.95.33' /etc/haproxy/haproxy.cfg || :");
+    assert_eq!(servers(), "0");
+
+    std::fs::write(&stack.inventory, whole).unwrap();
+    let _ = stack.apply(&[]).exits(0);
+    settled(&stack);
+    assert_eq!((accounts().as_str(), known().as_str()), (all, "3"));
+    assert_ne!(servers(), "0");
+    assert_eq!(sql(&stack, "33", "SELECT @@global.read_only"), "1");
+    let written = sql(
+        &stack,
+        "31",
+        "CREATE TABLE guestbook.back (id INT PRIMARY KEY); SELECT 1",
+    );
+    assert_eq!(written, "1");
+    stack.wait_until("the replica that came back follows", || {
+        sql(&stack, "33", "SHOW TABLES IN guestbook LIKE 'back'") == "back"
+    });
+    let answer = Command::new("curl")
+        .args(["-s", "--max-time", "10", "--resolve", "erp.example.com:80:10.77.95.12"])
+        .arg("http://erp.example.com/health")
+        .output()
+        .unwrap();
+    assert!(answer.status.success());
+}
