@@ -43,7 +43,32 @@ pub struct Release {
     pub through_nginx: Option<String>,
     /// How long it may take to answer.
     pub patience: Duration,
+    /// The other hosts that change it with this one.
+    pub together: Together,
 }
+
+/// Hosts that go from release to release together: one of them migrates for all, and none opens before all are ready to.
+/// Nobody tells another what to do: each says how far it is in a file, and asks the others.
+#[derive(Debug, Clone, Default)]
+pub struct Together {
+    /// Who migrates; `None`: this host does.
+    pub leader: Option<Peer>,
+    /// Whom this host migrates for.
+    pub followers: Vec<Peer>,
+}
+
+/// Another host with the same application.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// Shell command that prints how far it is: run, state, `alive` when it is still at it; `open` or `closed`; the release
+    /// in service.
+    pub ask: String,
+}
+
+/// Where a host says how far it is with its release.
+pub const TOGETHER: &str = "/run/hactl-together";
 
 /// A database and how its server is reached.
 #[derive(Debug, Clone)]
@@ -158,6 +183,14 @@ impl Release {
             sh(&sh_words(web)),
             sh(&sh_words(jobs))
         ));
+        let leader = self.together.leader.as_ref();
+        let ask = leader.map(|leader| script.blob(leader.ask.clone()));
+        script.line(format!(
+            "TOGETHER=${{TOGETHER:-{TOGETHER}}} LEADER={} ASK_LEADER={} FOLLOWERS={}",
+            sh(leader.map_or("", |leader| &leader.name)),
+            ask.unwrap_or_default(),
+            sh(&sh_words(self.together.followers.iter().map(|peer| &peer.name))),
+        ));
         self.functions(script);
     }
 
@@ -183,6 +216,12 @@ impl Release {
             clients.push(client);
         }
         function(script, "each_database", &lines);
+        lines.clear();
+        for follower in &self.together.followers {
+            let ask = script.blob(follower.ask.clone());
+            lines.push(format!("\"$1\" {} {ask}", sh(&follower.name)));
+        }
+        function(script, "each_follower", &lines);
         lines.clear();
         for (number, migration) in self.migrations.iter().enumerate() {
             let mark = match &migration.mark {
@@ -325,6 +364,7 @@ impl Kind for Release {
     fn converge(&self, _: &Change, _: &Observed) -> Script {
         let mut script = Script::default();
         self.parameters(&mut script);
+        script.line(include_str!("together.sh"));
         script.line(include_str!("release.sh"));
         script
     }

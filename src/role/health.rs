@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frappe::programs;
 use super::redis::Instance;
-use super::{certbot, endpoint, gate, nginx, redis};
+use super::{certbot, endpoint, files, gate, nginx, redis};
 use crate::inventory::{App, HostRole, Site};
 use crate::quote::sh;
 use crate::resource::{Ask, Observed, replication};
@@ -125,6 +125,9 @@ pub fn checks(view: &HostView) -> Vec<Check> {
             App::Frappe(frappe) => frappe.path.clone(),
             App::Wsgi(wsgi) => wsgi.path.clone(),
         });
+    }
+    if files::shared(view) {
+        add("files".into(), Kind::Answers(files::up_to_date()));
     }
     if view.serves_web() {
         add("nginx.service".into(), unit("nginx.service"));

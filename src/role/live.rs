@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::peers;
 use crate::inventory::{Host, HostRole};
 use crate::quote::terminal;
 use crate::resource::gtid::GtidState;
@@ -37,6 +38,8 @@ pub fn questions(view: &HostView) -> Ask {
     let mut ask = Ask::default();
     if view.topology.replicates() && view.has(HostRole::Db) {
         ask.test(replication::KEY, replication::QUESTION);
+    }
+    if !peers::acquainted(view.topology, view.host).is_empty() {
         ask.lines.insert(SSH_KEY.into());
     }
     ask
@@ -45,11 +48,17 @@ pub fn questions(view: &HostView) -> Ask {
 /// Who might turn out to lead, as far as it changes what `host` is asked: so one round trip is enough after a role has
 /// moved, too.
 pub fn possible(topology: Topology, host: &Host) -> Vec<Live> {
-    let mut possible = vec![Live::UNKNOWN];
+    let acquainted = peers::acquainted(topology, host);
+    let ssh_keys: BTreeMap<_, _> = acquainted
+        .iter()
+        .map(|host| (host.name.clone(), String::new()))
+        .collect();
+    let mut possible = vec![Live {
+        ssh_keys: ssh_keys.clone(),
+        ..Live::UNKNOWN
+    }];
     if topology.replicates() && host.roles.contains(&HostRole::Db) {
         let other = topology.with_role(HostRole::Db).find(|other| other.name != host.name);
-        let databases = topology.with_role(HostRole::Db);
-        let ssh_keys: BTreeMap<_, _> = databases.map(|host| (host.name.clone(), String::new())).collect();
         possible.extend([Some(host), other].into_iter().flatten().map(|writer| Live {
             writer: Some(writer.name.clone()),
             ssh_keys: ssh_keys.clone(),
@@ -58,23 +67,22 @@ pub fn possible(topology: Topology, host: &Host) -> Vec<Live> {
     possible
 }
 
-/// The hosts that must be asked besides `wanted`, so that it is known who leads.
-pub fn also_needed<'a>(topology: Topology<'a>, wanted: &[&Host]) -> Vec<&'a Host> {
-    let concerns = |host: &&Host| host.roles.contains(&HostRole::Db);
-    if !topology.replicates() || !wanted.iter().any(concerns) {
-        return Vec::new();
+/// The hosts that must be asked besides `wanted`, so that it is known who leads, and by which keys peers are recognized.
+pub fn also_needed<'a>(topology: Topology<'a>, wanted: &[&'a Host]) -> Vec<&'a Host> {
+    let among = |hosts: &[&Host], name: &str| hosts.iter().any(|host| host.name == name);
+    let mut needed: Vec<&Host> = Vec::new();
+    for host in wanted.iter().flat_map(|host| peers::acquainted(topology, host)) {
+        if !among(wanted, &host.name) && !among(&needed, &host.name) {
+            needed.push(host);
+        }
     }
-    let missing = |host: &&Host| !wanted.iter().any(|other| other.name == host.name);
-    topology.with_role(HostRole::Db).filter(missing).collect()
+    needed
 }
 
 /// Judges the answers of the hosts that gave any.
 pub fn judge(topology: Topology, answers: &BTreeMap<&str, &Observed>) -> Judgement {
     let mut judgement = Judgement::default();
-    if !topology.replicates() {
-        return judgement;
-    }
-    for host in topology.with_role(HostRole::Db) {
+    for host in topology.inventory.hosts.values() {
         let key = answers.get(host.name.as_str()).and_then(|seen| seen.lines.get(SSH_KEY));
         // Type and key; the comment is none of anybody's business.
         let words: Vec<_> = key.map(|line| line.split(' ').take(2).collect()).unwrap_or_default();
@@ -87,6 +95,9 @@ pub fn judge(topology: Topology, answers: &BTreeMap<&str, &Observed>) -> Judgeme
                 .ssh_keys
                 .insert(host.name.clone(), format!("{kind} {key}"));
         }
+    }
+    if !topology.replicates() {
+        return judgement;
     }
     let databases = Databases::of(topology, answers);
     match databases.writer() {

@@ -9,6 +9,7 @@ mod builtin;
 pub mod certbot;
 mod dbcheck;
 mod endpoint;
+mod files;
 mod frappe;
 mod gate;
 pub mod health;
@@ -70,6 +71,7 @@ pub const ROLES: &[Role] = &[
     // that nginx's role makes.
     wsgi::ROLE,
     frappe::ROLE,
+    files::ROLE,
     adopt::ROLE,
     passwords::ROLE,
     // Last: a server of somebody else has its part in it.

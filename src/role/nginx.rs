@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Role, Scope, certbot, gate, stage};
+use super::{Role, Scope, certbot, files, gate, stage};
 use crate::error::Result;
 use crate::inventory::secrets::pem;
 use crate::inventory::{App, Site, Tls};
@@ -201,6 +201,7 @@ fn configuration(scope: &Scope) -> Result<Vec<File>> {
         locations(scope)?,
         scope.file(&format!("{ROOT}/hactl/sites.conf"), "nginx/sites.conf", &sites(scope))?,
     ];
+    files.extend(peers_files(scope)?);
     let main = |fingerprint: &str| {
         scope.file(
             &format!("{ROOT}/nginx.conf"),
@@ -212,6 +213,18 @@ fn configuration(scope: &Scope) -> Result<Vec<File>> {
     let fingerprint = fingerprint(&[texts, vec![main("")?.text.reveal().to_owned()]].concat());
     files.push(main(&fingerprint)?);
     Ok(files)
+}
+
+/// Files of the sites that other hosts have, where they are shared.
+fn peers_files(scope: &Scope) -> Result<Option<File>> {
+    let Value::Object(mut context) = files::nginx(&scope.view) else {
+        return Ok(None);
+    };
+    let sites: Vec<_> = scope.inventory().sites.iter().map(|site| &site.name).collect();
+    context.insert("sites".into(), json!(sites));
+    context.insert("root".into(), format!("{}/sites", scope.inventory().app.path()).into());
+    let path = format!("{ROOT}/hactl/files.conf");
+    scope.file(&path, "nginx/files.conf", &context.into()).map(Some)
 }
 
 /// Names a configuration by what it says.
@@ -234,6 +247,7 @@ fn main(scope: &Scope, fingerprint: &str) -> Value {
         "ipv6": scope.facts.ipv6,
         "http2_directive": scope.facts.system().is_some_and(|system| system.http2_directive),
         "tls": inventory.sites.iter().any(|site| certificate_name(site).is_some()),
+        "files": !files::nginx(&scope.view).is_null(),
     })
 }
 
@@ -285,7 +299,11 @@ fn locations(scope: &Scope) -> Result<File> {
     let path = format!("{ROOT}/hactl/app.conf");
     match &scope.inventory().app {
         App::Frappe(frappe) => {
-            let context = json!({ "sites": format!("{}/sites", frappe.path), "timeout": frappe.process.http_timeout });
+            let context = json!({
+                "sites": format!("{}/sites", frappe.path),
+                "timeout": frappe.process.http_timeout,
+                "peers": !files::nginx(&scope.view).is_null(),
+            });
             scope.file(&path, "nginx/frappe.conf", &context)
         }
         App::Wsgi(wsgi) => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hactl::resource::script::PRELUDE;
 use hactl::resource::{
-    Command, Facts, Kind as _, Mark, Migration, Observed, Program, Release, ReleaseDatabase, Script,
+    Command, Facts, Kind as _, Mark, Migration, Observed, Program, Release, ReleaseDatabase, Script, Together,
 };
 
 /// What begins every stand-in: counts the moments, and ends the whole step when it is its time.
@@ -163,6 +163,7 @@ impl ReleaseHost {
             )),
             through_nginx: None,
             patience: Duration::from_secs(1),
+            together: Together::default(),
         }
     }
 

@@ -6,8 +6,8 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::inventory::diagnostics::Diagnostic;
-use crate::inventory::model::{Host, HostRole, Inventory, MariaDb, Nginx, Redis, System};
-use crate::inventory::raw::{RawInventory, RawMariaDb, RawNginx, RawRedis, RawSystem};
+use crate::inventory::model::{App, Files, Host, HostRole, Inventory, MariaDb, Nginx, Redis, System};
+use crate::inventory::raw::{RawFiles, RawInventory, RawMariaDb, RawNginx, RawRedis, RawSystem};
 use crate::inventory::rules;
 use crate::inventory::yaml::At;
 
@@ -88,6 +88,28 @@ pub fn nginx(check: &mut Check, raw: &At<RawNginx>) -> Nginx {
         client_max_body_mb: check.number(&raw.client_max_body_mb, 50, 1, 1_000_000),
         http_port: check.port(&raw.http_port, 80),
         https_port: check.port(&raw.https_port, 443),
+    }
+}
+
+/// `files`.
+pub fn files(check: &mut Check, raw: &At<RawFiles>, hosts: &IndexMap<String, Host>, app: &App) -> Files {
+    let runs_app = |host: &&Host| host.roles.contains(&HostRole::App) || host.roles.contains(&HostRole::Worker);
+    let several = hosts.values().filter(runs_app).nth(1).is_some();
+    let Some((given, span)) = raw.get() else {
+        return if several { Files::Rsync } else { Files::Local };
+    };
+    match given {
+        RawFiles::Local => Files::Local,
+        RawFiles::Rsync => {
+            if matches!(app, App::Wsgi(_)) {
+                check.report(
+                    Diagnostic::new("inventory::files", "only the files of Frappe's sites can be shared")
+                        .at(span, "of a WSGI app nobody knows which files are its")
+                        .help("remove it, and mount what the app keeps"),
+                );
+            }
+            Files::Rsync
+        }
     }
 }
 

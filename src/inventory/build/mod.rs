@@ -39,6 +39,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
     let mariadb = knobs::mariadb(&mut check, &raw.mariadb);
     let redis = knobs::redis(&mut check, &raw.redis, &hosts);
     let nginx = knobs::nginx(&mut check, &raw.nginx);
+    let files = knobs::files(&mut check, &raw.files, &hosts, &app);
     let system = knobs::system(&mut check, &raw.system);
     let secrets = secrets(&mut check, raw);
     let mut inventory = Inventory {
@@ -51,6 +52,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
         mariadb,
         redis,
         nginx,
+        files,
         system,
         templates: check.path(&raw.templates),
         secrets,

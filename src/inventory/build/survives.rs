@@ -88,7 +88,7 @@ pub fn warn_unbuilt(check: &mut Check, raw: &RawInventory) {
             .at(span, "a second host")
             .help(
                 "MariaDB replicates, and applications follow its writer; load balancing, virtual addresses, Redis \
-                     replication, shared files and crash plans are not built",
+                     replication and crash plans are not built",
             ),
         );
     }

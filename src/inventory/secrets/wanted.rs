@@ -1,6 +1,6 @@
 //! Which secrets an inventory needs.
 
-use crate::inventory::model::{App, HostRole, Inventory, SecretRef};
+use crate::inventory::model::{App, Inventory, SecretRef};
 use crate::secret::Secret;
 
 use super::{PLACEHOLDER, PLACEHOLDER_KEY, generate};
@@ -80,13 +80,7 @@ pub fn of(inventory: &Inventory) -> Vec<Wanted<'_>> {
         .into_iter()
         .map(|name| password(name, None))
         .collect();
-    if inventory
-        .hosts
-        .values()
-        .filter(|host| host.roles.contains(&HostRole::Db))
-        .count()
-        > 1
-    {
+    if inventory.hosts.len() > 1 {
         list.push(password("cluster/key", None));
     }
     if let App::Wsgi(_) = inventory.app {
