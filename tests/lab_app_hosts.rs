@@ -122,8 +122,12 @@ fn both_serve_the_same(stack: &Stack) {
     same(&format!(
         "cd {BENCH}/current && find apps sites -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum"
     ));
+    // A migration leaves behind that it is over, on the host where it was.
+    let keys = "import json, sys; \
+                print([{k: v for k, v in json.load(open(p)).items() if k != 'maintenance_mode'} for p in sys.argv[1:]])";
     same(&format!(
-        "cat {SITE}/site_config.json {BENCH}/sites/common_site_config.json"
+        "python3 -c {} {SITE}/site_config.json {BENCH}/sites/common_site_config.json",
+        hactl::quote::sh(keys)
     ));
     let list = stack.hactl(&["app", "list"]).exits(0).stdout;
     assert_eq!(list.matches(" serves ").count(), 2, "{list}");
@@ -262,13 +266,12 @@ fn sites_come_and_go(stack: &Stack) {
         ])
         .exits(0);
     settled(stack);
-    let ping = ["-H", "Host: shop.example.com"];
     for host in ["11", "12"] {
         let hello = stack.on(
             host,
             "curl -fsS -H 'Host: shop.example.com' http://127.0.0.1:8000/api/method/ping",
         );
-        assert_eq!(hello, r#"{"message":"pong"}"#, "{ping:?}");
+        assert_eq!(hello, r#"{"message":"pong"}"#);
     }
     let list = stack.hactl(&["site", "list"]).exits(0).stdout;
     assert!(list.matches("shop.example.com").count() == 2, "{list}");

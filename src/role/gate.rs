@@ -83,11 +83,16 @@ pub fn release(scope: &Scope, path: &str, id: String, refs: String, health: &str
 
 /// The hosts that change their release with this one, and how they are asked.
 fn together(view: &HostView) -> Together {
+    // Whose key it is; ssh takes none that others than its own user may read.
+    let user = sh(&view.topology.inventory.app.process().user);
     let mut peers: Vec<_> = peers::other_apps(view)
         .into_iter()
         .map(|host| Peer {
             name: host.name.clone(),
-            ask: format!("exec {} release", sh_words(peers::reach(peers::Circle::Apps, host))),
+            ask: format!(
+                "exec runuser -u {user} -- {} release",
+                sh_words(peers::reach(peers::Circle::Apps, host))
+            ),
         })
         .collect();
     if app::leads(view) {

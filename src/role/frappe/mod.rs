@@ -18,7 +18,7 @@ mod tasks;
 mod update;
 
 pub(super) use release::system;
-pub(super) use tasks::{migrate_now, quiet};
+pub(super) use tasks::{migrate_now, open_again, quiet};
 
 use serde_json::json;
 
