@@ -150,7 +150,7 @@ fn several_hosts_change_together_or_not_at_all() {
 #[test]
 fn the_death_of_the_leader_is_healed() {
     std::thread::scope(|scope| {
-        for moment in (1..40).step_by(4) {
+        for moment in (1..40).step_by(6) {
             scope.spawn(move || {
                 let pair = ReleaseHost::pair();
                 let cut = format!("{moment}before");

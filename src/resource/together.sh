@@ -106,7 +106,11 @@ comes_to() {
     while :; do
         if ask "$2" && takes_part; then
             case $WANTED in *" $_state "*) return 0 ;; esac
-            case $_state in ended | back | restored) echo "$1 gave up" >"$R/why" && return 1 ;; esac
+            # Who goes back comes to nothing else any more.
+            case $_state$WANTED in
+            back' restored ') ;;
+            ended* | back* | restored*) echo "$1 gave up" >"$R/why" && return 1 ;;
+            esac
             [ "$_alive" != alive ] || heard
         fi
         ! silent || { echo "nothing is heard of $1 any more" >"$R/why"; return 1; }
@@ -118,7 +122,7 @@ everybody() {
     [ -n "$FOLLOWERS" ] && [ -n "$WITH" ] || return 0
     echo 'interrupted' >"$R/why"
     WANTED=" $* "
-    patiently "waiting for$WITH" each_follower comes_to
+    patiently "waiting for $WITH" each_follower comes_to
 }
 # leader STATE: the leader comes to it. Without one there is nobody to wait for.
 leader() {
