@@ -103,3 +103,80 @@ fn told_to_end_it_goes_back() {
         }
     });
 }
+
+/// Both hosts of a pair at once, the leader killed at a moment if there is one; gives how they ended and what they said.
+fn together(pair: &[ReleaseHost; 2], run: &str, id: &str, cut: Option<&str>) -> [(Option<i32>, String); 2] {
+    let [leader, follower] = pair;
+    for host in pair {
+        host.write("run-id", run);
+    }
+    std::thread::scope(|scope| {
+        let follows = scope.spawn(|| follower.run(id, None));
+        [leader.run(id, cut), follows.join().expect("it ends")]
+    })
+}
+
+#[test]
+fn several_hosts_change_together_or_not_at_all() {
+    let pair = ReleaseHost::pair();
+    let [(_, leads), (_, follows)] = together(&pair, "one", "new", None);
+    let [leader, follower] = &pair;
+    let met = [leader.met(), follower.met()];
+    assert_eq!(met, [whole("new"), whole("new")], "{leads}\n\n{follows}");
+    assert_eq!(follower.read("up/app:jobs"), "new");
+
+    for (sick, of, why) in [
+        ("broken-migration", 0, "the migration of app failed"),
+        ("sick-new", 0, "it did not become healthy"),
+        ("sick-new", 1, "follower gave up"),
+        ("foreign-nginx", 1, "follower gave up"),
+    ] {
+        let pair = ReleaseHost::pair();
+        pair[of].write(sick, "");
+        let [(first, leads), (second, follows)] = together(&pair, "one", "new", None);
+        assert_eq!((first, second), (Some(1), Some(1)), "{leads}\n\n{follows}");
+        assert!(leads.contains(why), "{leads}\n\n{follows}");
+        for host in &pair {
+            assert_eq!(host.met(), whole("old"), "{sick} of {of}: {leads}\n\n{follows}");
+            assert_eq!(host.read("up/app:jobs"), "old", "{sick} of {of}");
+        }
+        std::fs::remove_file(pair[of].at(sick)).unwrap();
+        let [(first, leads), (second, follows)] = together(&pair, "two", "new", None);
+        assert_eq!((first, second), (Some(0), Some(0)), "{leads}\n\n{follows}");
+    }
+}
+
+/// Whoever leads dies; the other does not go on by itself into something that fits nothing, and the next run brings both on.
+#[test]
+fn the_death_of_the_leader_is_healed() {
+    std::thread::scope(|scope| {
+        for moment in (1..40).step_by(6) {
+            scope.spawn(move || {
+                let pair = ReleaseHost::pair();
+                let cut = format!("{moment}before");
+                let [(killed, _), (_, text)] = together(&pair, "one", "new", Some(&cut));
+                for host in &pair {
+                    host.boots();
+                    let met = host.met();
+                    let fine = met.is_none() || met == whole("old") || met == whole("new");
+                    assert!(fine, "{cut}: {met:?}\n{text}");
+                }
+                if pair.iter().all(|host| host.met() == whole("new")) {
+                    assert!(killed.is_some() || moment > 10, "{cut}");
+                    return;
+                }
+                let [(first, leads), (second, follows)] = if pair[0].met() == whole("new") {
+                    // It is there: only the other has something to do.
+                    pair[1].write("run-id", "two");
+                    [(Some(0), String::new()), pair[1].run("new", None)]
+                } else {
+                    together(&pair, "two", "new", None)
+                };
+                assert_eq!((first, second), (Some(0), Some(0)), "{cut}: {leads}\n\n{follows}");
+                for host in &pair {
+                    assert_eq!(host.met(), whole("new"), "{cut}: {leads}\n\n{follows}");
+                }
+            });
+        }
+    });
+}

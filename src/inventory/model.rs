@@ -36,6 +36,8 @@ pub struct Inventory {
     pub memcached: Memcached,
     /// Web server knobs.
     pub nginx: Nginx,
+    /// How files of sites are shared.
+    pub files: Files,
     /// Operating system knobs.
     pub system: System,
     /// How changes go over hosts that serve together.
@@ -203,6 +205,14 @@ impl App {
         match self {
             App::Frappe(frappe) => &frappe.process,
             App::Wsgi(wsgi) => &wsgi.process,
+        }
+    }
+
+    /// Its folder on the hosts.
+    pub fn path(&self) -> &str {
+        match self {
+            App::Frappe(frappe) => &frappe.path,
+            App::Wsgi(wsgi) => &wsgi.path,
         }
     }
 
@@ -416,6 +426,15 @@ pub struct SecretsFile {
     pub path: PathBuf,
     /// Who can read it: age x25519 recipients or ssh public keys. Empty: the operator's own identity only.
     pub recipients: Vec<String>,
+}
+
+/// How hosts that run Frappe share the files of its sites.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// Each has its own, or the operator has mounted something.
+    Local,
+    /// Each takes what the others have.
+    Rsync,
 }
 
 /// Database knobs. `None` means "derived from the host's facts".

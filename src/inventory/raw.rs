@@ -36,6 +36,8 @@ pub struct RawInventory {
     pub memcached: At<RawMemcached>,
     /// Web server knobs.
     pub nginx: At<RawNginx>,
+    /// How hosts that run Frappe share the files of its sites. Default `rsync` for several such hosts, else `local`.
+    pub files: At<RawFiles>,
     /// Operating system knobs.
     pub system: At<RawSystem>,
     /// How changes go over hosts that serve together.
@@ -101,6 +103,17 @@ pub enum RawBecomeWord {
 pub struct RawBecomePassword {
     /// sudo's password.
     pub password: At<SecretText>,
+}
+
+/// How files of sites are shared.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum RawFiles {
+    /// Not at all, or by what the operator has mounted there.
+    Local,
+    /// Each host takes what the others have every few seconds, and asks them for what it has not.
+    Rsync,
 }
 
 /// Which transport carries a session.

@@ -51,7 +51,7 @@ pub use path::{Absent, Directory, Link};
 pub use program::{Program, Reloads};
 pub use redis::{RedisOldPasswords, RedisPassword};
 pub use redis_replica::RedisReplica;
-pub use release::{Mark, Migration, Release, ReleaseDatabase, gate};
+pub use release::{Mark, Migration, Peer, Release, ReleaseDatabase, TOGETHER, Together, gate};
 pub use replica::{DataDirectory, Replica, SemiSync, Writer};
 pub use script::Script;
 pub use sentinel::SentinelWatch;

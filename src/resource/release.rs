@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::observed::PathState;
 use super::program::all_running;
-use super::{Action, Ask, Change, Command, Drain, Kind, Observed, PathKind, Program, Script};
+use super::{Action, Ask, Change, Command, Kind, Observed, PathKind, Program, Script};
 use crate::quote::{sh, sh_words, sql};
 use crate::secret::Text;
 
@@ -43,9 +43,32 @@ pub struct Release {
     pub through_nginx: Option<String>,
     /// How long it may take to answer.
     pub patience: Duration,
-    /// How visitors are led past the host meanwhile, so that they do not find the gate closed.
-    pub drain: Option<Drain>,
+    /// The other hosts that change it with this one.
+    pub together: Together,
 }
+
+/// Hosts that go from release to release together: one of them migrates for all, and none opens before all are ready to.
+/// Nobody tells another what to do: each says how far it is in a file, and asks the others.
+#[derive(Debug, Clone, Default)]
+pub struct Together {
+    /// Who migrates; `None`: this host does.
+    pub leader: Option<Peer>,
+    /// Whom this host migrates for.
+    pub followers: Vec<Peer>,
+}
+
+/// Another host with the same application.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// Shell command that prints how far it is: run, state, `alive` when it is still at it; `open` or `closed`; the release
+    /// in service.
+    pub ask: String,
+}
+
+/// Where a host says how far it is with its release.
+pub const TOGETHER: &str = "/run/hactl-together";
 
 /// A database and how its server is reached.
 #[derive(Debug, Clone)]
@@ -80,14 +103,6 @@ pub enum Mark {
 }
 
 impl Release {
-    fn update(&self, why: String) -> Change {
-        let change = Change::new(Action::Update, why);
-        match &self.drain {
-            Some(drain) => drain.told(change),
-            None => change,
-        }
-    }
-
     fn current(&self) -> String {
         format!("{}/current", self.path)
     }
@@ -168,6 +183,14 @@ impl Release {
             sh(&sh_words(web)),
             sh(&sh_words(jobs))
         ));
+        let leader = self.together.leader.as_ref();
+        let ask = leader.map(|leader| script.blob(leader.ask.clone()));
+        script.line(format!(
+            "TOGETHER=${{TOGETHER:-{TOGETHER}}} LEADER={} ASK_LEADER={} FOLLOWERS={}",
+            sh(leader.map_or("", |leader| &leader.name)),
+            ask.unwrap_or_default(),
+            sh(&sh_words(self.together.followers.iter().map(|peer| &peer.name))),
+        ));
         self.functions(script);
     }
 
@@ -193,6 +216,12 @@ impl Release {
             clients.push(client);
         }
         function(script, "each_database", &lines);
+        lines.clear();
+        for follower in &self.together.followers {
+            let ask = script.blob(follower.ask.clone());
+            lines.push(format!("\"$1\" {} {ask}", sh(&follower.name)));
+        }
+        function(script, "each_follower", &lines);
         lines.clear();
         for (number, migration) in self.migrations.iter().enumerate() {
             let mark = match &migration.mark {
@@ -284,7 +313,7 @@ impl Kind for Release {
             let phase = line.split(' ').next().unwrap_or_default();
             let phase: String = phase.chars().filter(char::is_ascii_lowercase).take(12).collect();
             let why = format!("the site is closed: an update was cut off ({phase}); go on to {goal}");
-            return Some(self.update(why));
+            return Some(Change::new(Action::Update, why));
         }
         let Some(state) = seen.paths.get(&self.current()) else {
             return Some(Change::new(Action::Create, format!("→ {goal}{migrates}")));
@@ -293,9 +322,14 @@ impl Kind for Release {
         if now != self.target() {
             let now = now.trim_start_matches("releases/");
             let why = format!("{now} → {goal}: end jobs, close the site{migrates}, switch, open");
-            return Some(self.update(why));
+            return Some(Change::new(Action::Update, why));
         }
-        (!pending.is_empty()).then(|| self.update(format!("{goal}: end jobs, close the site{migrates}, open")))
+        (!pending.is_empty()).then(|| {
+            Change::new(
+                Action::Update,
+                format!("{goal}: end jobs, close the site{migrates}, open"),
+            )
+        })
     }
 
     fn project(&self, seen: &mut Observed) {
@@ -327,18 +361,12 @@ impl Kind for Release {
         }
     }
 
-    fn converge(&self, change: &Change, _: &Observed) -> Script {
+    fn converge(&self, _: &Change, _: &Observed) -> Script {
         let mut script = Script::default();
-        if let (Action::Update, Some(drain)) = (change.action, &self.drain) {
-            drain.begin(&mut script);
-        }
         self.parameters(&mut script);
+        script.line(include_str!("together.sh"));
         script.line(include_str!("release.sh"));
         script
-    }
-
-    fn is_felt(&self, change: &Change) -> bool {
-        change.action == Action::Update
     }
 
     fn deadline(&self) -> Duration {

@@ -9,7 +9,8 @@
 #   opening    TO is in service: what is in the database counts from here on
 # From the dump until the gate opens nothing writes to the database but the migrations: visitors get 503, gunicorn and the
 # workers are stopped, and what supervisord starts after a power cut is not reached or waits. So the dump can be put back
-# at any moment of it, and nothing is lost.
+# at any moment of it, and nothing is lost. Of several hosts all are closed then; see together.sh. Those that follow have
+# no database of theirs to look after: their phases are closed and opening.
 
 # Whoever watches may go away; half an update helps nobody. On a second Ctrl-C what runs is ended, and then it goes back.
 trap '' PIPE
@@ -224,10 +225,24 @@ between() {
     stuck "$1: its dump could not be put back" "or put back what is in $P/dumps/$FROM by hand (gzip -dc FILE | mariadb), then run it. Do not open the site before that"
 }
 
+# From the leader's word on, what its database has counts.
+cannot_open() {
+    leads || stuck "Release $TO is in service, but $GATE cannot be removed here" "$AS_IT_IS"
+    back "$GATE cannot be removed"
+}
+
 # back WHY: the release before serves again, with the database as it was.
 back() {
     [ "$FROM" != none ] || fail "$1. No release served before, so none was put back; log: $LOG"
+    ! leads || say back
     everything_ends || stuck "$1. Release $FROM could not be put back" "$AS_IT_IS"
+    # Nothing of the new release runs anywhere while the database goes back.
+    everybody ended || why
+    if ! leads; then
+        [ -n "$WITH" ] || [ "$FROM" = "$TO" ] || stuck "$1. Release $FROM cannot serve: the database is that of $TO, which $LEADER serves" "hactl apply goes on from there"
+        say ended
+        leader restored || stuck "$1. Release $FROM was not put back: $(why), so nobody knows about the database" "hactl apply goes on from there"
+    fi
     _database=
     case $PHASE in
     migrating | migrated)
@@ -235,6 +250,7 @@ back() {
         _database=' with its database as it was before'
         ;;
     esac
+    ! leads || say restored
     each_group group_back
     current "$FROM" || stuck "$1. Release $FROM could not be made the current one" "$AS_IT_IS"
     before_opening || stuck "$1. Release $FROM is the current one$_database, but could not be prepared" "$AS_IT_IS"
@@ -263,6 +279,7 @@ update() {
         esac
         echo "an update from release $FROM to $BEFORE was cut off ($PHASE); going on from there"
     fi
+    meet || fail 'Nothing was changed here'
     each_migration find_pending
     _closed=$(date +%s%3N)
     if [ "$FROM" = none ]; then
@@ -275,6 +292,12 @@ update() {
             fail 'interrupted; nothing was changed, the old release serves on'
         fi
         RUNNING_JOBS=
+        leads || say ready
+        if ! everybody ready closed || ! leader close; then
+            jobs_start
+            fail "$(why); nothing was changed, the old release serves on"
+        fi
+        ! leads || say close
         _closed=$(date +%s%3N)
         if ! phase closed; then
             jobs_start
@@ -295,6 +318,13 @@ update() {
             stuck 'The old release could not be stopped' "$AS_IT_IS"
         fi
         before_migrating || back 'Maintenance mode could not be switched on'
+        if leads; then
+            say close
+            everybody closed || back "$(why)"
+        else
+            say closed
+            leader start || back "Release $TO is not in service: $(why)"
+        fi
     fi
     case $PHASE in
     migrating) _restored=yes ;;
@@ -321,14 +351,22 @@ update() {
         opened "$TO" || fail "cannot remove $GATE"
         return
     fi
+    ! leads || say start
     before_opening || back 'Maintenance mode could not be switched off'
     echo 'starting it'
     if ! web_start; then
         explain_health
         back "Release $TO is not in service: it did not become healthy"
     fi
+    if leads; then
+        everybody healthy || back "Release $TO is not in service: $(why)"
+    else
+        say healthy
+        leader open || back "Release $TO is not in service: $(why)"
+    fi
     each_group group_stamp
-    opened "$TO" || back "$GATE cannot be removed"
+    opened "$TO" || cannot_open
+    say open
     echo "the site was closed for $(($(date +%s%3N) - _closed)) ms"
     # Jobs write: from here on the release before cannot come back by itself.
     if ! jobs_start; then

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Scope, drain};
+use super::{Scope, drain, peers};
 use crate::error::{Error, Result};
 use crate::inventory::{App, HostRole, Process, Site};
 use crate::quote::{sh, sh_words, sql_name};
@@ -216,6 +216,13 @@ pub fn note_commit(name: &str, git_ref: &str, file: &str) -> String {
 pub fn leads(view: &HostView) -> bool {
     let first = view.topology.hosts().find(HostView::runs_app);
     first.is_some_and(|first| first.host.name == view.host.name)
+}
+
+/// What follows waits for all hosts, where several run the application.
+pub fn barrier(scope: &mut Scope, stage: u8) {
+    if !peers::other_apps(&scope.view).is_empty() {
+        scope.barrier(stage);
+    }
 }
 
 /// Shell that keeps the release `id`, the current one, the one that an update which was cut off began with, and the newest

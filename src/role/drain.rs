@@ -47,7 +47,8 @@ pub(super) fn of(view: &HostView) -> Option<Drain> {
         .collect();
     let process = inventory.app.process();
     (!others.is_empty()).then(|| Drain {
-        ports: vec![inventory.nginx.http_port, inventory.nginx.https_port],
+        // Where load balancers ask.
+        ports: vec![inventory.nginx.app_port],
         app_port: process.web_port,
         others,
         serves: answers("127.0.0.1", 8),

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Scope, app, nginx};
+use super::{Scope, app, nginx, peers};
 use crate::error::Result;
 use crate::inventory::{App, HostRole, Process, Site};
-use crate::quote::sh;
-use crate::resource::{Command, Release, ReleaseDatabase, gate};
+use crate::quote::{sh, sh_words};
+use crate::resource::{Command, Peer, Release, ReleaseDatabase, Together, gate};
 use crate::secret::{Secret, Text};
 use crate::topology::HostView;
 
@@ -73,8 +73,36 @@ pub fn release(scope: &Scope, path: &str, id: String, refs: String, health: &str
             )
         }),
         patience: Duration::from_secs(60),
-        drain: super::drain::of(view),
+        together: together(view),
     })
+}
+
+/// The hosts that change their release with this one, and how they are asked.
+fn together(view: &HostView) -> Together {
+    // Whose key it is; ssh takes none that others than its own user may read.
+    let user = sh(&view.topology.inventory.app.process().user);
+    let mut peers: Vec<_> = peers::other_apps(view)
+        .into_iter()
+        .map(|host| Peer {
+            name: host.name.clone(),
+            ask: format!(
+                "exec runuser -u {user} -- {} release",
+                sh_words(peers::reach(peers::Circle::Apps, host))
+            ),
+        })
+        .collect();
+    if app::leads(view) {
+        return Together {
+            leader: None,
+            followers: peers,
+        };
+    }
+    // The first that runs the application is the first of the others, too.
+    let leader = (!peers.is_empty()).then(|| peers.swap_remove(0));
+    Together {
+        leader,
+        followers: Vec::new(),
+    }
 }
 
 /// Options file of MariaDB's clients for the application's account.
@@ -103,19 +131,12 @@ pub fn command(process: &Process, name: String, dir: &str, run: String, deadline
     }
 }
 
-fn folder(app: &App) -> &str {
-    match app {
-        App::Frappe(frappe) => &frappe.path,
-        App::Wsgi(wsgi) => &wsgi.path,
-    }
-}
-
 /// The file that closes the sites of this application.
 pub fn path(app: &App) -> String {
-    gate(folder(app))
+    gate(app.path())
 }
 
 /// The link that leads to the release in service.
 pub fn current(app: &App) -> String {
-    format!("{}/current", folder(app))
+    format!("{}/current", app.path())
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frappe::programs;
 use super::redis::Instance;
-use super::{certbot, endpoint, gate, keepalived, memcached, nginx, redis, sentinel};
+use super::{certbot, endpoint, files, gate, keepalived, memcached, nginx, redis, sentinel};
 use crate::inventory::{App, Frappe, HostRole, Site};
 use crate::quote::sh;
 use crate::resource::redis_set::{RedisInstance, SentinelInstance};
@@ -164,6 +164,9 @@ pub fn checks(view: &HostView) -> Vec<Check> {
             App::Frappe(frappe) => frappe.path.clone(),
             App::Wsgi(wsgi) => wsgi.path.clone(),
         });
+    }
+    if files::shared(view) {
+        add("files".into(), Kind::Answers(files::up_to_date()));
     }
     if view.serves_web() {
         add("nginx.service".into(), unit("nginx.service"));

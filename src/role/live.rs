@@ -4,6 +4,7 @@ mod redis;
 
 use std::collections::BTreeMap;
 
+use super::peers;
 use crate::inventory::{Host, HostRole};
 use crate::quote::terminal;
 use crate::resource::gtid::GtidState;
@@ -39,6 +40,8 @@ pub fn questions(view: &HostView) -> Ask {
     let mut ask = Ask::default();
     if view.topology.replicates() && view.has(HostRole::Db) {
         ask.test(replication::KEY, replication::QUESTION);
+    }
+    if !peers::acquainted(view.topology, view.host).is_empty() {
         ask.lines.insert(SSH_KEY.into());
     }
     if view.topology.redis_replicates() && view.has(HostRole::Redis) {
@@ -50,11 +53,17 @@ pub fn questions(view: &HostView) -> Ask {
 /// Who might turn out to lead, as far as it changes what `host` is asked: so one round trip is enough after a role has
 /// moved, too.
 pub fn possible(topology: Topology, host: &Host) -> Vec<Live> {
-    let mut possible = vec![Live::UNKNOWN];
+    let acquainted = peers::acquainted(topology, host);
+    let ssh_keys: BTreeMap<_, _> = acquainted
+        .iter()
+        .map(|host| (host.name.clone(), String::new()))
+        .collect();
+    let mut possible = vec![Live {
+        ssh_keys: ssh_keys.clone(),
+        ..Live::UNKNOWN
+    }];
     if topology.replicates() && host.roles.contains(&HostRole::Db) {
         let other = topology.with_role(HostRole::Db).find(|other| other.name != host.name);
-        let databases = topology.with_role(HostRole::Db);
-        let ssh_keys: BTreeMap<_, _> = databases.map(|host| (host.name.clone(), String::new())).collect();
         possible.extend([Some(host), other].into_iter().flatten().map(|writer| Live {
             writer: Some(writer.name.clone()),
             ssh_keys: ssh_keys.clone(),
@@ -64,21 +73,25 @@ pub fn possible(topology: Topology, host: &Host) -> Vec<Live> {
     possible
 }
 
-/// The hosts that must be asked besides `wanted`, so that it is known who leads.
-pub fn also_needed<'a>(topology: Topology<'a>, wanted: &[&Host]) -> Vec<&'a Host> {
-    let mut roles = Vec::new();
-    roles.extend(topology.replicates().then_some(HostRole::Db));
-    roles.extend(topology.redis_replicates().then_some(HostRole::Redis));
-    roles.retain(|role| wanted.iter().any(|host| host.roles.contains(role)));
-    let concerned = |host: &&Host| roles.iter().any(|role| host.roles.contains(role));
-    let missing = |host: &&Host| !wanted.iter().any(|other| other.name == host.name);
-    let hosts = topology.hosts().map(|view| view.host);
-    hosts.filter(concerned).filter(missing).collect()
+/// The hosts that must be asked besides `wanted`, so that it is known who leads, and by which keys peers are recognized.
+pub fn also_needed<'a>(topology: Topology<'a>, wanted: &[&'a Host]) -> Vec<&'a Host> {
+    let among = |hosts: &[&Host], name: &str| hosts.iter().any(|host| host.name == name);
+    let stores = wanted.iter().any(|host| host.roles.contains(&HostRole::Redis)) && topology.redis_replicates();
+    let stores = topology.with_role(HostRole::Redis).filter(|_| stores);
+    let peers = wanted.iter().flat_map(|host| peers::acquainted(topology, host));
+    let mut needed: Vec<&Host> = Vec::new();
+    for host in peers.chain(stores) {
+        if !among(wanted, &host.name) && !among(&needed, &host.name) {
+            needed.push(host);
+        }
+    }
+    needed
 }
 
 /// Judges the answers of the hosts that gave any.
 pub fn judge(topology: Topology, answers: &BTreeMap<&str, &Observed>) -> Judgement {
     let mut judgement = Judgement::default();
+    ssh_keys(topology, answers, &mut judgement.live);
     if topology.replicates() {
         databases(topology, answers, &mut judgement);
     }
@@ -106,9 +119,9 @@ fn refuse(
     }));
 }
 
-/// Judges what the databases said.
-fn databases(topology: Topology, answers: &BTreeMap<&str, &Observed>, judgement: &mut Judgement) {
-    for host in topology.with_role(HostRole::Db) {
+/// The keys by which hosts are recognized.
+fn ssh_keys(topology: Topology, answers: &BTreeMap<&str, &Observed>, live: &mut Live) {
+    for host in topology.inventory.hosts.values() {
         let key = answers.get(host.name.as_str()).and_then(|seen| seen.lines.get(SSH_KEY));
         // Type and key; the comment is none of anybody's business.
         let words: Vec<_> = key.map(|line| line.split(' ').take(2).collect()).unwrap_or_default();
@@ -116,12 +129,13 @@ fn databases(topology: Topology, answers: &BTreeMap<&str, &Observed>, judgement:
             && *kind == "ssh-ed25519"
             && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b))
         {
-            judgement
-                .live
-                .ssh_keys
-                .insert(host.name.clone(), format!("{kind} {key}"));
+            live.ssh_keys.insert(host.name.clone(), format!("{kind} {key}"));
         }
     }
+}
+
+/// Judges what the databases said.
+fn databases(topology: Topology, answers: &BTreeMap<&str, &Observed>, judgement: &mut Judgement) {
     let databases = Databases::of(topology, answers);
     match databases.writer() {
         Ok(writer) => judgement.live.writer = writer,

@@ -10,6 +10,7 @@ pub mod certbot;
 mod dbcheck;
 mod drain;
 mod endpoint;
+mod files;
 mod frappe;
 mod gate;
 pub mod health;
@@ -80,6 +81,7 @@ pub const ROLES: &[Role] = &[
     // that nginx's role makes.
     wsgi::ROLE,
     frappe::ROLE,
+    files::ROLE,
     adopt::ROLE,
     drain::ROLE,
     passwords::ROLE,

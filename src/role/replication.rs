@@ -40,7 +40,7 @@ pub(super) fn declare(scope: &mut Scope) -> Result<()> {
         user: REPLICATION_USER.into(),
         password,
         authority: Some(mariadb::AUTHORITY.into()),
-        reach: peers::reach(writer),
+        reach: peers::reach(peers::Circle::Databases, writer),
     });
     Ok(())
 }

@@ -66,10 +66,21 @@ pub fn migrate(
 ) -> Result<Desired> {
     let mut scope = Scope::new(NAME, view, facts, templates, secrets);
     if let App::Frappe(frappe) = &scope.inventory().app
-        && app::leads(&view)
+        && view.runs_app()
     {
-        for site in sites(&scope, names) {
+        let leads = app::leads(&view);
+        let sites = sites(&scope, names);
+        // Nobody works on them anywhere while one host migrates them.
+        for site in sites.iter().filter(|_| !leads) {
+            scope.add(frappe::quiet(frappe, &site.name));
+        }
+        app::barrier(&mut scope, AFTER_ALL);
+        for site in sites.iter().filter(|_| leads) {
             frappe::migrate_now(&mut scope, frappe, site);
+        }
+        app::barrier(&mut scope, AFTER_ALL + 1);
+        for site in sites.iter().filter(|_| !leads) {
+            frappe::open_again(&mut scope, frappe, site);
         }
     }
     Ok(Desired {

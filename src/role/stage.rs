@@ -7,7 +7,13 @@ pub const STORES: u8 = 0;
 pub const FOLLOWS: u8 = 10;
 /// The primary waits for its replicas.
 pub const PROTECTED: u8 = 20;
-/// The application, which needs a database that takes writes.
+/// The application, which needs a database that takes writes. Its release is built.
 pub const APPLICATION: u8 = 30;
+/// The other hosts take the release from the one that built it.
+pub const TAKEN: u8 = 32;
+/// The release goes into service: the hosts do that together, and wait for each other in it. All of them, and at once.
+pub const RELEASE: u8 = 34;
+/// What serves starts: sites are made by then.
+pub const SERVES: u8 = 36;
 /// Behind everything of all hosts: old passwords end.
 pub const LAST: u8 = u8::MAX;

@@ -72,12 +72,13 @@ fn serves(view: &HostView, seen: &Observed) -> bool {
 }
 
 fn member<'a>(view: &HostView<'a>) -> Member<'a> {
-    let writer = view.topology.live.writer.as_deref();
-    let named = |leader: Option<&str>| leader == Some(view.host.name.as_str());
+    let live = view.topology.live;
+    let name = &view.host.name;
     let has = |group: &[HostRole]| group.iter().any(|role| view.has(*role));
     let groups = (0..GROUPS.len()).filter(|group| has(GROUPS[*group]));
     let leads = |group: &usize| match GROUPS[*group] {
-        [HostRole::Db] => named(writer),
+        [HostRole::Db] => live.writer.as_ref() == Some(name),
+        [HostRole::Redis] => live.redis.values().any(|leader| leader == name),
         _ => false,
     };
     let groups: Vec<_> = groups.collect();

@@ -51,7 +51,9 @@ fn declare(scope: &mut Scope) -> Result<()> {
     let watches = files(scope, wsgi)?;
     build(scope, wsgi);
     let group = group(scope, wsgi, watches);
+    app::barrier(scope, stage::RELEASE);
     serve(scope, wsgi, group.as_ref())?;
+    app::barrier(scope, stage::SERVES);
     match group {
         Some(group) => app::supervise(scope, &group),
         None => Ok(()),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hactl::resource::script::PRELUDE;
 use hactl::resource::{
-    Command, Facts, Kind as _, Mark, Migration, Observed, Program, Release, ReleaseDatabase, Script,
+    Command, Facts, Kind as _, Mark, Migration, Observed, Peer, Program, Release, ReleaseDatabase, Script, Together,
 };
 
 /// What begins every stand-in: counts the moments, and ends the whole step when it is its time.
@@ -27,6 +27,10 @@ const MOMENT: &str = "#!/bin/sh\n\
 /// A host with the application `app` below [`ReleaseHost::path`]: release `old` serves and its database says `old`.
 pub struct ReleaseHost {
     folder: tempfile::TempDir,
+    /// The world of the host that migrates for this one.
+    leader: Option<PathBuf>,
+    /// Those that this one migrates for.
+    followers: Vec<PathBuf>,
 }
 
 impl ReleaseHost {
@@ -34,6 +38,8 @@ impl ReleaseHost {
     pub fn new() -> ReleaseHost {
         let host = ReleaseHost {
             folder: tempfile::tempdir().expect("a folder"),
+            leader: None,
+            followers: Vec::new(),
         };
         for folder in [
             "app/releases/old/.hactl",
@@ -79,6 +85,29 @@ impl ReleaseHost {
         host
     }
 
+    /// Two hosts that serve `old` of one database; the first one migrates.
+    pub fn pair() -> [ReleaseHost; 2] {
+        let (mut leader, mut follower) = (Self::new(), Self::new());
+        leader.followers.push(follower.at(""));
+        follower.leader = Some(leader.at(""));
+        std::fs::remove_file(follower.at("db")).unwrap();
+        std::os::unix::fs::symlink(leader.at("db"), follower.at("db")).unwrap();
+        [leader, follower]
+    }
+
+    /// How the host of another world is asked how far it is.
+    fn peer(name: &str, world: &Path) -> Peer {
+        let world = world.display();
+        Peer {
+            name: name.into(),
+            ask: format!(
+                "cd {world}\nread -r run state _ <together || {{ run=none state=none; }}\n\
+                 [ -e alive ] && alive=alive || alive=gone\n[ -e app/maintenance ] && gate=closed || gate=open\n\
+                 current=$(readlink app/current)\necho \"$run $state $alive $gate ${{current##*/}}\""
+            ),
+        }
+    }
+
     /// A place of this world.
     pub fn at(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -109,6 +138,7 @@ impl ReleaseHost {
 
     /// What the roles would declare.
     pub fn release(&self, id: &str) -> Release {
+        let migrates = self.leader.is_none();
         let (world, path) = (self.folder.path().display(), self.at("app").display().to_string());
         Release {
             name: "app".into(),
@@ -132,31 +162,37 @@ impl ReleaseHost {
             }],
             // Nothing of this machine listens there.
             port: 1,
-            databases: vec![ReleaseDatabase {
-                name: "app".into(),
-                client: None,
-            }],
-            migrations: vec![Migration {
-                name: "app".into(),
-                command: Command {
-                    name: "migrate".into(),
-                    guards: Vec::new(),
-                    // Half of it is no schema of any release.
-                    run: format!(
-                        "echo half >{world}/db\nsystemctl\n\
+            databases: migrates
+                .then(|| ReleaseDatabase {
+                    name: "app".into(),
+                    client: None,
+                })
+                .into_iter()
+                .collect(),
+            migrations: migrates
+                .then(|| Migration {
+                    name: "app".into(),
+                    command: Command {
+                        name: "migrate".into(),
+                        guards: Vec::new(),
+                        // Half of it is no schema of any release.
+                        run: format!(
+                            "echo half >{world}/db\nsystemctl\n\
                          if [ -e {world}/broken-migration ]; then echo 'no such column'; exit 1; fi\n\
                          echo {id} >{world}/db\n: >{path}/releases/{id}/.hactl/migrated"
-                    ),
-                    user: None,
-                    dir: None,
-                    env: Vec::new(),
-                    input: None,
-                    deadline: Duration::from_secs(20),
-                    creates: Vec::new(),
-                },
-                mark: Mark::InRelease,
-                there: None,
-            }],
+                        ),
+                        user: None,
+                        dir: None,
+                        env: Vec::new(),
+                        input: None,
+                        deadline: Duration::from_secs(20),
+                        creates: Vec::new(),
+                    },
+                    mark: Mark::InRelease,
+                    there: None,
+                })
+                .into_iter()
+                .collect(),
             before_migrating: None,
             before_opening: None,
             visitor: Some(format!(
@@ -164,7 +200,14 @@ impl ReleaseHost {
             )),
             through_nginx: None,
             patience: Duration::from_secs(1),
-            drain: None,
+            together: Together {
+                leader: self.leader.as_deref().map(|world| Self::peer("leader", world)),
+                followers: self
+                    .followers
+                    .iter()
+                    .map(|world| Self::peer("follower", world))
+                    .collect(),
+            },
         }
     }
 
@@ -186,12 +229,15 @@ impl ReleaseHost {
         let world = self.folder.path().display();
         let script = format!(
             "exec 2>&1\nmount --bind {world}/log /var/log\n\
-             W={world} B={world}/B R={world}/run RUN=r PATH={world}/bin:$PATH\nexport W B R RUN PATH\n\
-             {PRELUDE}\nKEEP={world}/lib/keep LOADED={world}/lib/loaded\n{body}\n"
+             W={world} B={world}/B R={world}/run RUN=$(cat {world}/run-id || echo r) PATH={world}/bin:$PATH\nexport W B R RUN PATH\n\
+             {PRELUDE}\nKEEP={world}/lib/keep LOADED={world}/lib/loaded TOGETHER={world}/together\n{}\n",
+            // Nobody is silent here for longer than that but the dead.
+            body.replace("SILENT=60", "SILENT=3")
         );
         self.write("script", &script);
         self.write("moment", "0\n");
         let _ = std::fs::remove_file(self.at("cut"));
+        self.write("alive", "");
         // Processes of a namespace all go at once, as with the power.
         let mut child = Process::new("unshare")
             .args([
@@ -237,6 +283,7 @@ impl ReleaseHost {
             }
             std::thread::sleep(Duration::from_millis(10));
         };
+        std::fs::remove_file(self.at("alive")).unwrap();
         (code, self.read("said").replace(&world.to_string(), ""))
     }
 

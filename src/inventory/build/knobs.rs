@@ -6,8 +6,12 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::inventory::diagnostics::Diagnostic;
-use crate::inventory::model::{Host, HostRole, Inventory, MariaDb, Memcached, Nginx, Redis, Rolling, System};
-use crate::inventory::raw::{RawInventory, RawMariaDb, RawMemcached, RawNginx, RawRedis, RawRolling, RawSystem};
+use crate::inventory::model::{
+    App, Files, Host, HostRole, Inventory, MariaDb, Memcached, Nginx, Redis, Rolling, System,
+};
+use crate::inventory::raw::{
+    RawFiles, RawInventory, RawMariaDb, RawMemcached, RawNginx, RawRedis, RawRolling, RawSystem,
+};
 use crate::inventory::rules;
 use crate::inventory::yaml::At;
 
@@ -101,6 +105,28 @@ pub fn nginx(check: &mut Check, raw: &At<RawNginx>, hosts: &IndexMap<String, Hos
         https_port: check.port(&raw.https_port, 443),
         app_port: check.port(&raw.app_port, 8080),
         routes: routes::build(check, &raw.routes, hosts),
+    }
+}
+
+/// `files`.
+pub fn files(check: &mut Check, raw: &At<RawFiles>, hosts: &IndexMap<String, Host>, app: &App) -> Files {
+    let runs_app = |host: &&Host| host.roles.contains(&HostRole::App) || host.roles.contains(&HostRole::Worker);
+    let several = hosts.values().filter(runs_app).nth(1).is_some();
+    let Some((given, span)) = raw.get() else {
+        return if several { Files::Rsync } else { Files::Local };
+    };
+    match given {
+        RawFiles::Local => Files::Local,
+        RawFiles::Rsync => {
+            if matches!(app, App::Wsgi(_)) {
+                check.report(
+                    Diagnostic::new("inventory::files", "only the files of Frappe's sites can be shared")
+                        .at(span, "of a WSGI app nobody knows which files are its")
+                        .help("remove it, and mount what the app keeps"),
+                );
+            }
+            Files::Rsync
+        }
     }
 }
 

@@ -43,6 +43,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
     let redis = knobs::redis(&mut check, &raw.redis, &hosts);
     let memcached = knobs::memcached(&mut check, &raw.memcached);
     let nginx = knobs::nginx(&mut check, &raw.nginx, &hosts);
+    let files = knobs::files(&mut check, &raw.files, &hosts, &app);
     let system = knobs::system(&mut check, &raw.system);
     let rolling = knobs::rolling(&mut check, &raw.rolling);
     let secrets = secrets(&mut check, raw);
@@ -57,6 +58,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
         redis,
         memcached,
         nginx,
+        files,
         system,
         rolling,
         templates: check.path(&raw.templates),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::inventory::diagnostics::{Diagnostic, Span};
-use crate::inventory::model::{App, Host, HostRole, Inventory};
+use crate::inventory::model::{App, Files, Host, HostRole, Inventory};
 use crate::inventory::raw::{RawApp, RawInventory};
 use crate::inventory::yaml::At;
 
@@ -122,6 +122,9 @@ fn used(inventory: &Inventory, raw: &RawInventory, host: &Host) -> Vec<Used> {
             None,
         );
         add("the endpoints' own state", 8404, None);
+        if inventory.files == Files::Rsync && host.roles.contains(&HostRole::App) {
+            add("what gives files to other hosts", 9202, None);
+        }
     }
     if several && host.roles.contains(&HostRole::Db) {
         add("the check of MariaDB's role", 9201, None);

@@ -87,8 +87,8 @@ pub fn warn_unbuilt(check: &mut Check, raw: &RawInventory) {
             )
             .at(span, "a second host")
             .help(
-                "MariaDB replicates, Redis does under Sentinel, applications follow their leaders, load balancers share \
-                     out requests and carry virtual addresses; shared files and crash plans are not built",
+                "MariaDB replicates, Redis does under Sentinel, applications follow their leaders and share the files of \
+                     their sites, load balancers share out requests and carry virtual addresses; crash plans are not built",
             ),
         );
     }

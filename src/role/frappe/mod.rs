@@ -17,7 +17,8 @@ mod site;
 mod tasks;
 mod update;
 
-pub(super) use tasks::{migrate_now, quiet};
+pub(super) use release::system;
+pub(super) use tasks::{migrate_now, open_again, quiet};
 
 use serde_json::json;
 
@@ -63,6 +64,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
     folders(scope, frappe);
     let watches = files(scope, frappe)?;
     release::declare(scope, frappe);
+    app::barrier(scope, stage::RELEASE);
     let groups = programs::declared(&scope.view, frappe, watches);
     update::declare(scope, frappe, &groups)?;
     let mut work = Vec::new();
@@ -84,6 +86,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
         }
     }
     work.into_iter().for_each(|command| scope.add(command));
+    app::barrier(scope, stage::SERVES);
     // Only now: a host that boots must not start the programs of both benches.
     for group in &groups {
         app::supervise(scope, group)?;

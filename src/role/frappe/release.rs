@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::super::app;
+use super::super::{app, peers, stage};
 use super::Scope;
-use crate::inventory::Frappe;
+use crate::inventory::{Frappe, Host};
 use crate::quote::{sh, sh_words};
 use crate::resource::{Command, Guard};
 
@@ -69,7 +69,12 @@ fn environment(frappe: &Frappe) -> Vec<(String, String)> {
 fn step(frappe: &Frappe, name: String, dir: String, marker: String, run: &str, deadline: u64) -> Command {
     Command {
         name,
-        run: format!("umask 022\n{run}\nsync\n{}", app::marked(&marker)),
+        // A step before may have brought it from another host.
+        run: format!(
+            "[ ! -e {} ] || exit 0\numask 022\n{run}\nsync\n{}",
+            sh(&marker),
+            app::marked(&marker)
+        ),
         guards: vec![Guard::Exists(marker)],
         user: Some(frappe.process.user.clone()),
         dir: Some(dir),
@@ -90,13 +95,34 @@ pub(super) const QUIETLY: &str = "quietly() {\n\
      \x20   return 1\n\
      }\n";
 
-/// Declares how the release is built.
+/// Declares how the release comes to be here. One host builds it for all, so that all have the same files under the same
+/// names; the others take it from whichever host has it.
 pub(super) fn declare(scope: &mut Scope, frappe: &Frappe) {
+    let others = peers::other_apps(&scope.view);
+    if others.is_empty() {
+        build(scope, frappe);
+    } else if app::leads(&scope.view) {
+        // It may be new here, and old elsewhere. Whether it is, the plan cannot know; what builds it looks again.
+        let mut take = take(frappe, &others, "exit 0");
+        take.guards = vec![Guard::Passes(format!("[ -e {}/.hactl/assets ]", sh(&root(frappe))))];
+        scope.add(take);
+        build(scope, frappe);
+    } else {
+        scope.barrier(stage::TAKEN);
+        scope.add(take(
+            frappe,
+            &others,
+            "echo 'no host has it whole: hactl apply on all hosts builds it'\nexit 1",
+        ));
+    }
+}
+
+fn build(scope: &mut Scope, frappe: &Frappe) {
     let path = &frappe.path;
     let id = id(frappe);
-    let root = format!("{path}/releases/{id}");
+    let root = root(frappe);
     let marker = |name: &str| format!("{root}/.hactl/{name}");
-    let tools_root = format!("{path}/tools/{}", tools(frappe));
+    let tools_root = tools_root(frappe);
     scope.add(step(
         frappe,
         "uv, node and yarn".into(),
@@ -132,6 +158,82 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe) {
     add("python", "python packages", &python_packages(frappe), 1800);
     add("node", "node packages", &node_packages(frappe), 1800);
     add("assets", "assets", &assets(frappe, &id), 1800);
+}
+
+fn root(frappe: &Frappe) -> String {
+    format!("{}/releases/{}", frappe.path, id(frappe))
+}
+
+fn tools_root(frappe: &Frappe) -> String {
+    format!("{}/tools/{}", frappe.path, tools(frappe))
+}
+
+/// Shell function `system`: a line that is the same where an environment of Python and its tools can be used as they are.
+pub(in super::super) fn system(frappe: &Frappe) -> String {
+    format!(
+        "system() {{\n\
+         \x20   . /etc/os-release\n\
+         \x20   echo \"$ID ${{VERSION_ID-}} $(uname -m) $({} -VV | tr '\\n' ' ')\"\n\
+         }}",
+        sh(&frappe.process.python)
+    )
+}
+
+/// The release from the first of these hosts that has it; `else_` is what is done when none has.
+fn take(frappe: &Frappe, others: &[&Host], else_: &str) -> Command {
+    let id = id(frappe);
+    let root = sh(&root(frappe));
+    let tools = sh(&tools_root(frappe));
+    let names: Vec<_> = others.iter().map(|host| host.name.as_str()).collect();
+    let tries: String = others
+        .iter()
+        .map(|host| {
+            let reach = sh_words(peers::reach(peers::Circle::Apps, host));
+            format!("asked {} {reach} ||\n", sh(&host.name))
+        })
+        .collect();
+    // Beside what is complete; a folder gets its name when all of it is there.
+    let run = format!(
+        "{system}\n\
+         fresh() {{ rm -rf -- cache/taken && mkdir -p cache/taken; }}\n\
+         asked() {{\n\
+         \x20   from=$1\n\
+         \x20   shift\n\
+         \x20   fresh\n\
+         \x20   printf '%s\\n' {id} \"$(system)\" | \"$@\" take | tar -x -C cache/taken 2>cache/taken.log ||\n\
+         \x20       {{ grep -v -e 'not look like a tar' -e 'Exiting with' cache/taken.log; return 1; }}\n\
+         \x20   [ -e cache/taken/releases/{id}/.hactl/assets ] && echo \"taken from $from\"\n\
+         }}\n\
+         {tries}{{ rm -rf -- cache/taken; {else_}; }}\n\
+         mv -T -- cache/taken/releases/{id}/.hactl/assets cache/taken/releases/{id}/.hactl/assets~\n\
+         rm -rf -- {root}\n\
+         mv -T -- cache/taken/releases/{id} {root}\n\
+         if [ ! -e {tools}/done ] && [ -d cache/taken/tools ]; then\n\
+         \x20   rm -rf -- {tools}\n\
+         \x20   mv -T -- cache/taken/{tools_here} {tools}\n\
+         fi\n\
+         rm -rf -- cache/taken\n\
+         if [ ! -e {tools}/done ]; then\n\
+         \x20   echo 'uv, node and yarn'\n\
+         \x20   ( {get_tools} )\n\
+         \x20   : >{tools}/done\n\
+         fi\n\
+         cd -- {root}\n\
+         if [ ! -e .hactl/python ]; then\n\
+         \x20   echo 'python packages: this system is another than that of the host that built it'\n\
+         {python_packages}\n\
+         \x20   : >.hactl/python\n\
+         fi\n\
+         {prune}",
+        system = system(frappe),
+        tools_here = format_args!("tools/{}", self::tools(frappe)),
+        get_tools = get_tools(frappe, &tools_root(frappe)),
+        python_packages = python_packages(frappe),
+        prune = prune(&frappe.path, &id),
+    );
+    let marker = format!("{}/.hactl/assets", self::root(frappe));
+    let name = format!("release {id} from {}", names.join(" or "));
+    step(frappe, name, frappe.path.clone(), marker, &run, 3600)
 }
 
 /// The link goes to node itself: the wheel's own command is a Python process that would stay in front of it.

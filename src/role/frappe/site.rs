@@ -26,6 +26,18 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, site: &Site) -> Result
         work.push(migrate(scope, frappe, site));
         return Ok(work);
     }
+    // What `site.py` makes where it makes the site.
+    for name in [
+        "public",
+        "public/files",
+        "private",
+        "private/files",
+        "private/backups",
+        "locks",
+        "logs",
+    ] {
+        scope.directory(&format!("{}/{name}", folder(frappe, site)), user, user, 0o755);
+    }
     Ok(Vec::new())
 }
 

@@ -24,6 +24,20 @@ pub(in super::super) fn migrate_now(scope: &mut Scope, frappe: &Frappe, of: &Sit
     }
 }
 
+/// The end of [`quiet`], and a look at the site behind it.
+pub(in super::super) fn open_again(scope: &mut Scope, frappe: &Frappe, of: &Site) {
+    let run = format!(
+        "{run} python -m frappe.utils.bench_helper frappe --site {site} set-maintenance-mode off",
+        run = sh(&format!("{}/run", frappe.path)),
+        site = sh(&of.name),
+    );
+    let name = format!("end of the maintenance of {}", of.name);
+    scope.add(site::command(frappe, name, vec![Guard::Asked], run, 120));
+    if scope.view.has(HostRole::App) {
+        scope.add(answers(frappe, of));
+    }
+}
+
 /// Passes when the site's own code answers: it is out of maintenance mode, and its database has what the code expects.
 fn answers(frappe: &Frappe, of: &Site) -> Command {
     let run = format!(

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Role, Scope, certbot, gate, stage};
+use super::{Role, Scope, certbot, files, gate, stage};
 use crate::error::Result;
 use crate::inventory::{App, HostRole, Inventory, Nginx, Site, Tls};
 use crate::resource::{File, OnChange, Service, Validator};
@@ -140,6 +140,10 @@ fn configuration(scope: &Scope) -> Result<Vec<File>> {
             &application(scope),
         )?);
         includes.push("hactl/sites.conf");
+        if let Some(file) = peers_files(scope)? {
+            files.push(file);
+            includes.push("hactl/files.conf");
+        }
     }
     let main = |fingerprint: &str| {
         scope.file(
@@ -152,6 +156,18 @@ fn configuration(scope: &Scope) -> Result<Vec<File>> {
     let fingerprint = fingerprint(&[texts, vec![main("")?.text.reveal().to_owned()]].concat());
     files.push(main(&fingerprint)?);
     Ok(files)
+}
+
+/// Files of the sites that other hosts have, where they are shared.
+fn peers_files(scope: &Scope) -> Result<Option<File>> {
+    let Value::Object(mut context) = files::nginx(&scope.view) else {
+        return Ok(None);
+    };
+    let sites: Vec<_> = scope.inventory().sites.iter().map(|site| &site.name).collect();
+    context.insert("sites".into(), json!(sites));
+    context.insert("root".into(), format!("{}/sites", scope.inventory().app.path()).into());
+    let path = format!("{ROOT}/hactl/files.conf");
+    scope.file(&path, "nginx/files.conf", &context.into()).map(Some)
 }
 
 /// Names a configuration by what it says.
@@ -280,6 +296,7 @@ fn locations(scope: &Scope) -> Result<File> {
                 "sites": format!("{}/sites", frappe.path),
                 "timeout": frappe.process.http_timeout,
                 "scheme": scheme,
+                "peers": !files::nginx(&scope.view).is_null(),
             });
             scope.file(&path, "nginx/frappe.conf", &context)
         }

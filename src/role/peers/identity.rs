@@ -59,13 +59,13 @@ impl Identity {
         Zeroizing::new(hash.finalize().into())
     }
 
-    /// The ssh key of the cluster's hosts.
+    /// An ssh key of the cluster's hosts.
     ///
     /// # Errors
     /// When it cannot be written down.
-    pub fn ssh(&self) -> Result<Pair> {
+    pub fn ssh(&self, purpose: &str) -> Result<Pair> {
         let failed = |error| Error::internal(format!("the cluster's ssh key cannot be made: {error}"));
-        let pair = Ed25519Keypair::from_seed(&self.derive("ssh"));
+        let pair = Ed25519Keypair::from_seed(&self.derive(purpose));
         let key = PrivateKey::new(KeypairData::from(pair), format!("hactl-{}", self.cluster)).map_err(failed)?;
         Ok(Pair {
             public: key.public_key().to_openssh().map_err(failed)?,
@@ -204,7 +204,7 @@ mod tests {
         let of = |seed: &str| Identity::new(Secret::new(seed), "demo");
         let address = "10.0.0.1".parse().unwrap();
         let all = |identity: Identity| {
-            let (ssh, host) = (identity.ssh().unwrap(), identity.host("db1", address).unwrap());
+            let (ssh, host) = (identity.ssh("ssh").unwrap(), identity.host("db1", address).unwrap());
             [
                 ssh.public,
                 ssh.private.reveal().to_owned(),
@@ -223,6 +223,7 @@ mod tests {
             hosts.host("db1", address).unwrap().private,
             hosts.host("db2", address).unwrap().private
         );
+        assert_ne!(hosts.ssh("ssh").unwrap().private, hosts.ssh("ssh/app").unwrap().private);
     }
 
     /// What a browser checks of it, but for who signed it.
