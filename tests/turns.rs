@@ -150,7 +150,8 @@ async fn bare_hosts_are_made_side_by_side_and_serving_ones_change_one_after_the_
         rolled.hosts.iter().map(|host| host.round_trips).collect::<Vec<_>>(),
         [3, 3, 3, 1]
     );
-    assert!(trips.iter().all(|trips| *trips <= 3), "{trips:?}");
+    // A bare host: one question, and one order for each stage that it has a part in.
+    assert!(trips.iter().all(|trips| *trips <= 5), "{trips:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Where hosts wait for each other: what has a higher number starts on any host only after all hosts did what has a lower
 //! one. One server waits for nobody; stages that nothing happens in cost nothing.
 
+use crate::plan::Plan;
+
 /// Data stores take connections, and the primary writes.
 pub const STORES: u8 = 0;
 /// Replicas follow.
@@ -17,3 +19,17 @@ pub const RELEASE: u8 = 34;
 pub const SERVES: u8 = 36;
 /// Behind everything of all hosts: old passwords end.
 pub const LAST: u8 = u8::MAX;
+
+/// Takes out the barrier before what serves where no release is taken or changed: nothing has to be waited for then, and a
+/// host's configuration changes in its turn together with what reads it.
+pub fn join(plan: &mut Plan) {
+    let mut steps = plan.hosts.iter().flat_map(|host| &host.steps);
+    if steps.any(|step| (TAKEN..=RELEASE).contains(&step.stage)) {
+        return;
+    }
+    for step in plan.hosts.iter_mut().flat_map(|host| &mut host.steps) {
+        if step.stage == SERVES {
+            step.stage = APPLICATION;
+        }
+    }
+}

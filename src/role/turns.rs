@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::stage;
 use crate::inventory::{HostRole, Inventory};
 use crate::plan::{Plan, Step};
 use crate::resource::Observed;
@@ -31,6 +32,7 @@ struct Member<'a> {
 
 /// Fills in for whom each host of the plan waits; `seen` is what the hosts answered.
 pub fn take(plan: &mut Plan, topology: Topology, seen: &BTreeMap<&str, &Observed>) {
+    stage::join(plan);
     let waits = {
         let members = plan.hosts.iter().filter_map(|plan| {
             let view = topology.host(&plan.host)?;
