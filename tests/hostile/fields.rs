@@ -46,6 +46,12 @@ pub fn all() -> Vec<Field> {
     let schema = serde_json::to_value(hactl::inventory::schema()).expect("a schema");
     let mut found = Vec::new();
     walk(&schema, &schema, &mut Vec::new(), "wsgi", &mut found);
+    for field in &mut found {
+        // Only Frappe has workers that differ from host to host.
+        if field.is_of_host_workers() {
+            field.kind = "frappe";
+        }
+    }
     found.dedup();
     found
 }
@@ -161,6 +167,10 @@ impl Field {
         }
     }
 
+    fn is_of_host_workers(&self) -> bool {
+        self.parts[0] == Part::Key("hosts".into()) && self.parts.contains(&Part::Key("workers".into()))
+    }
+
     /// Whether it is the key of a mapping.
     pub fn is_name(&self) -> bool {
         self.parts.last() == Some(&Part::Name)
@@ -176,6 +186,10 @@ impl Field {
             if self.parts[0] == Part::Key("tls".into()) {
                 inventory["sites"][0].as_object_mut().expect("a site").remove("tls");
             }
+        }
+        if self.is_of_host_workers() {
+            // They take the place of the application's.
+            inventory["hosts"]["srv1"]["workers"] = json!([ { "name": "own", "queues": ["own"] } ]);
         }
         let mut node = &mut inventory;
         let (last, way) = self.parts.split_last().expect("a way");
