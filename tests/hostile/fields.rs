@@ -46,6 +46,12 @@ pub fn all() -> Vec<Field> {
     let schema = serde_json::to_value(hactl::inventory::schema()).expect("a schema");
     let mut found = Vec::new();
     walk(&schema, &schema, &mut Vec::new(), "wsgi", &mut found);
+    for field in &mut found {
+        // Only Frappe has workers that differ from host to host.
+        if field.is_of_host_workers() {
+            field.kind = "frappe";
+        }
+    }
     found.dedup();
     found
 }
@@ -162,6 +168,10 @@ impl Field {
         }
     }
 
+    fn is_of_host_workers(&self) -> bool {
+        self.parts[0] == Part::Key("hosts".into()) && self.parts.contains(&Part::Key("workers".into()))
+    }
+
     /// Whether it is the key of a mapping.
     pub fn is_name(&self) -> bool {
         self.parts.last() == Some(&Part::Name)
@@ -195,6 +205,10 @@ impl Field {
         }
         if has("routes") {
             inventory["nginx"] = json!({ "routes": [ { "to": "b", "path": ["/a"], "header": { "X-A": "b" } } ] });
+        }
+        if self.is_of_host_workers() {
+            // They take the place of the application's.
+            inventory["hosts"]["srv1"]["workers"] = json!([ { "name": "own", "queues": ["own"] } ]);
         }
         let mut node = &mut inventory;
         let (last, way) = self.parts.split_last().expect("a way");
