@@ -194,17 +194,12 @@ fn declare(scope: &mut Scope) -> Result<()> {
         Path::new(HOME).join(".ssh/authorized_keys").display().to_string(),
         allowed,
     ));
+    let known = acquainted(scope.view.topology, scope.view.host);
     scope.add(OnlyBlocks {
         path: KNOWN_HOSTS.into(),
-        names: scope
-            .view
-            .topology
-            .with_role(HostRole::Db)
-            .map(|host| host.name.clone())
-            .collect(),
+        names: known.iter().map(|host| host.name.clone()).collect(),
     });
     // A block for each peer: one that could not be asked now keeps the key it had.
-    let known = acquainted(scope.view.topology, scope.view.host);
     for (name, key) in &scope.view.topology.live.ssh_keys {
         if known.iter().any(|host| host.name == *name) {
             scope.add(Block {
