@@ -18,6 +18,7 @@ pub const TEMPLATES: &[(&str, &str)] = templates![
     "frappe/way-back",
     "haproxy/haproxy.cfg",
     "mariadb/server.cnf",
+    "memcached/filter.nft",
     "memcached/memcached.conf",
     "memcached/unit.conf",
     "nginx/frappe.conf",
