@@ -89,6 +89,15 @@ fn one_scheduler_moves_with_its_lock() {
     let again = stack.apply(&[]).exits(0).summary();
     assert_eq!(again["changed"], 0, "{again}");
 
+    // memcached answers an application's host, and nobody else: this machine is none.
+    let ask = "printf 'version\\r\\nquit\\r\\n' | curl -sS --max-time 3 telnet://10.77.96.31:11211 2>&1 || :";
+    let theirs = stack.on("11", ask);
+    assert!(theirs.starts_with("VERSION"), "{theirs}");
+    let ours = std::process::Command::new("sh").args(["-c", ask]).output().expect("sh");
+    let ours = String::from_utf8_lossy(&ours.stdout).into_owned();
+    println!("memcached says to a stranger: {ours}");
+    assert!(!ours.contains("VERSION"), "{ours}");
+
     let first = || {
         let found = ["app1", "app2"]
             .into_iter()

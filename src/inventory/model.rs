@@ -133,7 +133,7 @@ pub enum HostRole {
 }
 
 impl HostRole {
-    /// All roles in their natural order; a host without `roles` has all of them but `Lb`.
+    /// All roles in their natural order; a host without `roles` is a full server (app, worker, db, redis).
     pub const ALL: [HostRole; 6] = [
         HostRole::Lb,
         HostRole::App,

@@ -273,7 +273,7 @@ with_process! {
         /// Port of the socket.io server. Default 9000.
         pub socketio_port: At<u16>,
         /// Whether reports, lists and other queries that Frappe marks as read-only go to a replica of the database (to the
-        /// writer when there is none). A replica may be a moment behind, and some reports write; so the default is false.
+        /// writer when there is none). A replica may be a moment behind, and reports that write fail there. Default false.
         pub read_from_replica: At<bool>,
         /// Extra keys of common_site_config.json.
         pub config: At<Map<String, Value>>,

@@ -26,6 +26,7 @@ pub const TEMPLATES: &[(&str, &str)] = templates![
     "keepalived/unit.conf",
     "mariadb/runtime.cnf",
     "mariadb/server.cnf",
+    "memcached/filter.nft",
     "memcached/memcached.conf",
     "memcached/unit.conf",
     "nginx/balancer.conf",

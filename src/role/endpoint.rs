@@ -52,8 +52,8 @@ fn declare(scope: &mut Scope) -> Result<()> {
         "haproxy/haproxy.cfg",
         &json!({
             "state_port": STATE_PORT,
-            "writer_port": app::endpoint_port(inventory.mariadb.port),
-            "reader_port": app::endpoint_port(inventory.mariadb.port) + 1,
+            "writer_port": app::database(&scope.view).port,
+            "reader_port": app::readers(&scope.view).port,
             "mariadb_port": inventory.mariadb.port,
             "check_port": super::dbcheck::PORT,
             "databases": hosts(HostRole::Db),

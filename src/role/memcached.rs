@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Role, Scope};
 use crate::error::Result;
 use crate::inventory::HostRole;
-use crate::resource::{OnChange, Service};
+use crate::resource::{OnChange, Service, Validator};
 use crate::topology::{HostView, Topology};
 
 /// The role.
@@ -21,6 +21,7 @@ pub const ROLE: Role = Role {
 pub(super) const UNIT: &str = "memcached.service";
 
 const CONFIG: &str = "/etc/memcached.conf";
+const FILTER: &str = "/etc/hactl/memcached.nft";
 const DROP_IN: &str = "/etc/systemd/system/memcached.service.d";
 
 /// `address:port` of all of them, in the order of the inventory: clients must agree on it, since it decides who keeps what.
@@ -41,17 +42,27 @@ pub(super) fn health(port: u16) -> String {
 }
 
 fn declare(scope: &mut Scope) -> Result<()> {
-    scope.packages(&["memcached"]);
+    scope.packages(&["memcached", "nftables"]);
     let topology = scope.view.topology;
     let knobs = &scope.inventory().memcached;
-    let clients: Vec<String> = topology
+    let clients: Vec<_> = topology
         .hosts()
         .filter(HostView::runs_app)
-        .map(|view| view.host.address.to_string())
+        .map(|view| view.host.address)
+        .map(|address| json!({ "family": if address.is_ipv6() { "ip6" } else { "ip" }, "address": address }))
         .collect();
+    scope.directory("/etc/hactl", "root", "root", 0o755);
+    let context = json!({ "port": knobs.port, "clients": clients });
+    let mut file = scope.file(FILTER, "memcached/filter.nft", &context)?;
+    file.validator = Some(Validator {
+        name: "nft".into(),
+        tree: None,
+        check: "nft -c -f \"$FILE\"".into(),
+    });
+    scope.add(file);
     let unit = format!("{DROP_IN}/60-hactl.conf");
     scope.directory(DROP_IN, "root", "root", 0o755);
-    let file = scope.file(&unit, "memcached/unit.conf", &json!({ "clients": clients }))?;
+    let file = scope.file(&unit, "memcached/unit.conf", &json!({ "filter": FILTER }))?;
     scope.add(file);
     let context = json!({
         "address": scope.view.host.address,
@@ -62,7 +73,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
     scope.add(file);
     scope.add(Service {
         unit: UNIT.into(),
-        watches: vec![CONFIG.into(), unit],
+        watches: vec![CONFIG.into(), FILTER.into(), unit],
         on_change: OnChange::Restart,
         health: health(knobs.port),
         patience: Duration::from_secs(15),
@@ -104,12 +115,13 @@ memcached: { memory_mb: 512 }
             });
             files.next().unwrap_or_default()
         };
-        let unit = text("mc1", &format!("{DROP_IN}/60-hactl.conf"));
-        let allowed: Vec<_> = unit
+        let filter = text("mc1", FILTER);
+        let allowed: Vec<_> = filter
             .lines()
-            .filter_map(|line| line.strip_prefix("IPAddressAllow="))
+            .filter(|line| line.contains("saddr"))
+            .map(str::trim)
             .collect();
-        assert_eq!(allowed, ["localhost", "10.0.0.1", "fd00::2"]);
+        assert_eq!(allowed, ["ip saddr 10.0.0.1 accept", "ip6 saddr fd00::2 accept"]);
         let config = text("mc1", CONFIG);
         assert!(
             config.contains("-l 127.0.0.1,fd00::41\n") && config.contains("-m 512\n"),

@@ -19,7 +19,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 try:
@@ -30,8 +29,9 @@ except ImportError:  # Frappe from version 16 on
 ASK = 1
 ANSWER = 2
 FORGET = 8
-# Seconds that the scheduler gets to end when it is told to.
-END = 10
+# Seconds that the scheduler gets to end when it is told to; the server is not asked meanwhile, so ASK + ANSWER + END must be
+# less than FORGET.
+END = 4
 PR_SET_PDEATHSIG = 1
 
 
@@ -53,6 +53,9 @@ def main():
                     hold(lock, state, command)
             except driver.Error as error:
                 say(f"the database: {error}")
+            # The site's configuration is being written, or is not there yet.
+            except (OSError, ValueError, KeyError) as error:
+                say(f"{type(error).__name__}: {error}")
             # It ended by itself, or the database went away: not in a hot loop.
             time.sleep(ASK)
     except Told:
@@ -147,12 +150,13 @@ class Lock:
 
 
 def note(path, text):
-    """Written whole or not at all; a reader sees by its age whether anybody is there."""
-    handle, name = tempfile.mkstemp(dir=os.path.dirname(path) or ".")
-    with os.fdopen(handle, "w") as file:
-        file.write(text + "\n")
-    os.chmod(name, 0o640)
-    os.replace(name, path)
+    """Written whole or not at all; a reader sees by its age whether anybody is there. A full disk ends no scheduler."""
+    try:
+        with open(path + "~", "w") as file:
+            file.write(text + "\n")
+        os.replace(path + "~", path)
+    except OSError as error:
+        say(f"cannot write {path}: {error}")
 
 
 def forget(path):

@@ -78,7 +78,6 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
     certbot::check(&mut check, &inventory, raw);
     knobs::check_replicas(&mut check, &inventory, raw);
     survives::warn(&mut check, raw, &inventory.hosts, &inventory.vip);
-    survives::warn_unbuilt(&mut check, raw);
     adopted::check(&mut check, &inventory, raw);
     inventory.secret_spans = check.secret_spans;
     (inventory, check.list)

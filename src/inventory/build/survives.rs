@@ -76,20 +76,3 @@ pub fn warn(check: &mut Check, raw: &RawInventory, hosts: &IndexMap<String, Host
     }
     check.report(diagnostic.help("give the role to one more host (three for Redis), or accept it"));
 }
-
-/// What an inventory of several hosts promises is not all built yet; whoever applies one must know.
-pub fn warn_unbuilt(check: &mut Check, raw: &RawInventory) {
-    if let Some((_, span)) = entries(&raw.hosts).iter().filter_map(|(key, _)| key.get()).nth(1) {
-        check.report(
-            Diagnostic::warning(
-                "inventory::several_hosts",
-                "several hosts are not made a whole cluster yet",
-            )
-            .at(span, "a second host")
-            .help(
-                "MariaDB replicates, Redis does under Sentinel, applications follow their leaders and share the files of \
-                     their sites, load balancers share out requests and carry virtual addresses; crash plans are not built",
-            ),
-        );
-    }
-}
