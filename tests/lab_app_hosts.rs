@@ -42,17 +42,6 @@ fn releases(stack: &Stack) -> [u32; 2] {
     ["11", "12"].map(|host| release(stack, host))
 }
 
-/// Nothing to do anywhere, in one round trip for each host.
-#[track_caller]
-fn settled(stack: &Stack) {
-    let again = stack.apply(&[]).exits(0);
-    let summary = again.summary();
-    assert_eq!(summary["changed"], 0, "{summary}: {:?}", steps(&again, "changed"));
-    for host in summary["hosts"].as_array().expect("hosts") {
-        assert_eq!(host["round_trips"], 1, "{host}");
-    }
-}
-
 /// `HOST STEP` of each step that ended so.
 fn steps(said: &Said, outcome: &str) -> Vec<String> {
     let events = said.events();
@@ -94,7 +83,7 @@ fn several_hosts_serve_one_site() {
         built.iter().any(|step| step.starts_with("app2 run release ")),
         "{built:?}"
     );
-    settled(&stack);
+    stack.settled();
 
     both_serve_the_same(&stack);
     files_of_one_host_are_seen_through_the_other(&stack);
@@ -239,7 +228,7 @@ fn all_are_updated_or_none(stack: &Stack) {
         "{built:?}"
     );
     assert_eq!(releases(stack), [2, 2]);
-    settled(stack);
+    stack.settled();
 
     for flaw in [Flaw::Migration, Flaw::Start] {
         let tag = minifrappe(stack, 3, flaw);
@@ -248,7 +237,7 @@ fn all_are_updated_or_none(stack: &Stack) {
         assert_eq!(failures.len(), 2, "{failures:?}");
         assert_eq!(releases(stack), [2, 2], "{flaw:?}");
         stack.edit_inventory(&format!("ref: {tag}"), "ref: v2");
-        settled(stack);
+        stack.settled();
     }
     // A host alone does not change what all have to change.
     let tag = minifrappe(stack, 4, Flaw::None);
@@ -259,7 +248,7 @@ fn all_are_updated_or_none(stack: &Stack) {
     assert!(alone.stderr.contains("no host has it whole"), "{}", alone.stderr);
     assert_eq!(releases(stack), [2, 2]);
     stack.edit_inventory(&format!("ref: {tag}"), "ref: v2");
-    settled(stack);
+    stack.settled();
 }
 
 fn sites_come_and_go(stack: &Stack) {
@@ -273,7 +262,7 @@ fn sites_come_and_go(stack: &Stack) {
             "file:/etc/hostname",
         ])
         .exits(0);
-    settled(stack);
+    stack.settled();
     for host in ["11", "12"] {
         let hello = stack.on(
             host,
@@ -286,7 +275,7 @@ fn sites_come_and_go(stack: &Stack) {
     let _ = stack.hactl(&["site", "migrate", "erp.example.com", "--yes"]).exits(0);
     assert_eq!(releases(stack), [1, 1]);
     let _ = stack.hactl(&["site", "drop", "shop.example.com", "--yes"]).exits(0);
-    settled(stack);
+    stack.settled();
     for host in ["11", "12"] {
         assert_eq!(stack.on(host, &format!("ls {BENCH}/sites | grep -c shop || :")), "0");
     }
@@ -306,5 +295,5 @@ fn a_host_is_added(stack: &Stack) {
     assert_eq!(release(stack, "13"), 2);
     let there = (200, "newer\n".to_owned());
     assert_eq!(fetch(stack, "13", "/files/a_note.txt", &[]), there);
-    settled(stack);
+    stack.settled();
 }

@@ -258,25 +258,6 @@ fn served_by(stack: &Stack, path: &str, more: &[&str], hosts: &[&str]) {
     });
 }
 
-/// Nothing to do anywhere, in one round trip for each host. A machine with other work loses its data stores for a moment;
-/// that is waited for, and tried again.
-#[track_caller]
-fn settled(stack: &Stack) {
-    stack.wait_until("nothing is left to do", || {
-        let again = stack.apply(&[]).exits(0);
-        let events = again.events();
-        let steps = events.iter().filter(|event| event["event"] == "step_finished");
-        let steps: Vec<&str> = steps.filter_map(|event| event["step"].as_str()).collect();
-        assert!(
-            steps.iter().all(|step| *step == "run data stores within reach"),
-            "{steps:?}"
-        );
-        let summary = again.summary();
-        let hosts = summary["hosts"].as_array().expect("hosts");
-        steps.is_empty() && hosts.iter().all(|host| host["round_trips"] == 1)
-    });
-}
-
 /// Verdict and words of `status` about a subject of a host.
 fn found(stack: &Stack, host: &str, subject: &str) -> (String, String) {
     let said = stack.hactl(&["status", "--format", "json"]);
@@ -296,7 +277,7 @@ fn visitors_are_served_whoever_dies() {
         ..Options::warm(87)
     });
     let _ = stack.apply(&[]).exits(0);
-    settled(&stack);
+    stack.settled();
 
     // Both app hosts serve, and say so; TLS ends at the load balancers, with one certificate.
     served_by(&stack, "/api/state", &[], &["app1", "app2"]);
@@ -355,7 +336,7 @@ fn visitors_are_served_whoever_dies() {
     assert_eq!(met.failures, [""; 0]);
     assert_eq!(holder(&stack, VIP), first);
     let second = holder(&stack, "10.77.87.101");
-    settled(&stack);
+    stack.settled();
     assert_eq!(ask("10.77.87.101", "/health", &[]).status, 200);
     println!("web is on {}, api on {}", lab_name(first), lab_name(second));
 
@@ -371,7 +352,7 @@ fn visitors_are_served_whoever_dies() {
     });
     assert_eq!(met.failures, [""; 0]);
     assert_eq!(holder(&stack, VIP), other);
-    settled(&stack);
+    stack.settled();
 
     // nginx dies there, so the address moves again.
     let _ = visitors.through("nginx of the load balancer with the address stops", || {
@@ -420,7 +401,7 @@ fn follow_routes(stack: &Stack) {
     stack.edit_inventory("app2: { address: 10.77.87.22, roles: [ app ] }", GROUPED);
     stack.edit_inventory("nginx: { client_max_body_mb: 60 }\n", ROUTES);
     let _ = stack.apply(&[]).exits(0);
-    settled(stack);
+    stack.settled();
     for (path, more) in [
         ("/api/state?of=a/path", &[][..]),
         ("/entries?cmd=guestbook.report.run", &[]),
@@ -466,12 +447,12 @@ fn follow_routes(stack: &Stack) {
     stack.edit_inventory(&format!("  {GROUPED}\n"), "");
     stack.edit_inventory(ROUTES, "");
     let _ = stack.apply(&[]).exits(0);
-    settled(stack);
+    stack.settled();
     let upstreams = "grep -c 10.77.87.22 /etc/nginx/hactl/balancer.conf || :";
     assert_eq!([stack.on("11", upstreams), stack.on("12", upstreams)], ["0", "0"]);
     served_by(stack, "/api/state", &[], &["app1"]);
     stack.edit_inventory("  db1:", "  app2: { address: 10.77.87.22, roles: [ app ] }\n  db1:");
     let _ = stack.apply(&[]).exits(0);
-    settled(stack);
+    stack.settled();
     served_by(stack, "/api/state", &[], &["app1", "app2"]);
 }

@@ -50,11 +50,12 @@ pub(super) fn watch(said: Option<&SentinelSaid>, hosts: &[IpAddr]) -> (State, St
         return (State::Bad, "no sentinel watches it".into());
     };
     let known = |known: &&Known| known.address.parse().is_ok_and(|address| hosts.contains(&address));
+    // Those that do not answer first: the next apply makes the sentinels forget them.
     let strangers: BTreeSet<_> = said
         .others
         .iter()
         .filter(|other| !known(other))
-        .map(|other| &other.address)
+        .map(|other| (!other.is_down(), &other.address))
         .collect();
     let awake = |known: &&Known| known.is_sentinel() && !known.is_down();
     let agree = 1 + said.others.iter().filter(known).filter(awake).count();
@@ -68,7 +69,14 @@ pub(super) fn watch(said: Option<&SentinelSaid>, hosts: &[IpAddr]) -> (State, St
     match said.verdict.split(' ').next() {
         _ if said.leader.is_down() => (State::Bad, format!("{leads}: it does not answer")),
         Some("OK") => match strangers.first() {
-            Some(stranger) => (State::Warn, format!("{leads}; {stranger} is not in the inventory")),
+            Some((true, stranger)) => (
+                State::Warn,
+                format!("{leads}; {stranger} is not in the inventory, and still runs"),
+            ),
+            Some((false, stranger)) => (
+                State::Warn,
+                format!("{leads}; {stranger} is gone, `hactl apply` makes it forgotten"),
+            ),
             None if agree < hosts.len() => (State::Warn, leads),
             None => (State::Ok, leads),
         },
@@ -145,14 +153,19 @@ mod tests {
                 of(2) + ": too few to promote another",
             ),
             (
-                watches("master,s_down", up, "OK 3 usable"),
+                watches("master,s_down", up.clone(), "OK 3 usable"),
                 State::Bad,
                 of(3) + ": it does not answer",
             ),
             (
                 watches("master", known("10.0.0.44", "slave"), "OK 3 usable"),
                 State::Warn,
-                of(2) + "; 10.0.0.44 is not in the inventory",
+                of(2) + "; 10.0.0.44 is not in the inventory, and still runs",
+            ),
+            (
+                watches("master", known("10.0.0.44", "s_down,slave,disconnected"), "OK 3 usable"),
+                State::Warn,
+                of(2) + "; 10.0.0.44 is gone, `hactl apply` makes it forgotten",
             ),
         ];
         for (said, state, text) in cases {
