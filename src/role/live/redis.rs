@@ -20,9 +20,10 @@ pub(super) fn questions(topology: Topology, ask: &mut Ask) {
 
 /// Judges the answers, set by set.
 pub(super) fn judge(topology: Topology, answers: &BTreeMap<&str, &Observed>, judgement: &mut Judgement) {
+    let writer_of_pair = judgement.live.writer.clone().filter(|_| topology.is_pair());
     for instance in redis::instances(&topology.inventory.redis) {
         let set = Set::of(topology, answers, &instance);
-        match set.leader() {
+        match set.leader(writer_of_pair.as_deref()) {
             Ok(Some(leader)) => {
                 judgement.live.redis.insert(instance.name.into(), leader);
             }
@@ -72,8 +73,9 @@ impl<'a> Set<'a> {
         said.filter(|(_, said)| said.leads())
     }
 
-    /// Who leads; `None` where the inventory decides, since there is nothing yet.
-    fn leader(&self) -> Result<Option<String>, Unclear> {
+    /// Who leads; `None` where the inventory decides, since there is nothing yet. Of a pair, `writer` takes MariaDB's writes:
+    /// when its Redis leads, too, and the other host is silent, nobody else is asked for by anything that runs.
+    fn leader(&self, writer: Option<&str>) -> Result<Option<String>, Unclear> {
         if let Some(address) = self.elected() {
             return match self.at(address) {
                 Some(host) => Ok(Some(host.name.clone())),
@@ -97,6 +99,12 @@ impl<'a> Set<'a> {
             [(one, _)] => return Ok(Some((*one).to_owned())),
             [(first, _), (second, _), ..] => return Err(self.two(first, second)),
             [] => {}
+        }
+        if let Some(writer) = writer
+            && self.silent().is_some_and(|silent| silent != writer)
+            && self.leading().any(|(name, _)| name == writer)
+        {
+            return Ok(Some(writer.to_owned()));
         }
         // What one that takes writes holds, nobody else may have; and who is followed may be down.
         let holds = self.leading().filter(|(_, said)| said.has_data).map(|(name, _)| name);
