@@ -6,6 +6,7 @@ use std::process::Command;
 
 use common::releases::{Flaw, minifrappe, minifrappe_release};
 use common::stack::{Options, Said, Serves, Stack};
+use hactl::inventory::secrets::{Keyring, Secrets};
 
 const HOSTS: &str = "  srv1: { address: NET.11 }
   srv2: { address: NET.12, standby: true }
@@ -33,6 +34,19 @@ fn fetch(stack: &Stack, path: &str, more: &[&str]) -> (u16, String) {
 
 fn sql(stack: &Stack, host: &str, query: &str) -> String {
     stack.on(host, &format!("mariadb -N -e {}", hactl::quote::sh(query)))
+}
+
+/// What the pair's secrets file holds under a name.
+fn secret(stack: &Stack, name: &str) -> String {
+    let loaded = hactl::inventory::load(&stack.inventory).expect("the inventory");
+    let keyring = Keyring {
+        identity: None,
+        home: Some(stack.folder().to_owned()),
+        ask: Keyring::nobody(),
+    };
+    let resolved = Secrets::resolve(&loaded.inventory, &keyring).expect("secrets");
+    let found = resolved.secrets.iter().find(|(of, _)| *of == name);
+    found.expect("a secret").1.reveal().to_owned()
 }
 
 /// What `status` finds, as `VERDICT: DETAIL`.
@@ -107,7 +121,7 @@ fn has(stack: &Stack, host: &str, text: &str) -> bool {
     sql(
         stack,
         host,
-        &format!("SELECT COUNT(*) FROM guestbook.entries WHERE text='{text}'"),
+        &format!("SELECT COUNT(*) FROM guestbook.entry WHERE text='{text}'"),
     ) == "1"
 }
 
@@ -246,6 +260,14 @@ fn what_serves_follows_the_writer(stack: &Stack) {
     let _ = stack.apply(&[]).exits(0);
     stack.settled();
     serves(stack, "11", false);
+    // An old primary is pointed at nobody; somebody gives its data up.
+    assert!(found(stack, "srv1", "standby").contains("takes no writes and follows nobody"));
+    stack.on(
+        "11",
+        "systemctl stop mariadb; rm -rf /var/lib/mysql/* /var/log/mysql/mariadb-bin.*",
+    );
+    let _ = stack.apply(&[]).exits(0);
+    stack.settled();
     serves(stack, "12", true);
     assert_eq!(sql(stack, "12", "SELECT @@read_only"), "0");
     stack.wait_until("the entry is on the other host", || has(stack, "11", "third"));
@@ -312,6 +334,8 @@ fn files_go_one_way(stack: &Stack, from: &str, to: &str) {
         let read = format!("python3 -c \"import json; print(json.load(open('{path}'))['of_{from}'])\"");
         assert_eq!(stack.on(to, &read), "7");
     }
+    // What reads it takes it up.
+    let _ = stack.apply(&[]).exits(0);
     stack.settled();
     // Who serves takes nothing.
     let units = stack.on(from, "systemctl list-unit-files --no-legend 'hactl-files*' | wc -l");
@@ -355,6 +379,12 @@ fn a_switch_in_good_order(stack: &Stack) {
     let position = sql(stack, "11", "SELECT @@gtid_binlog_pos");
     let _ = sql(stack, "12", &format!("SELECT MASTER_GTID_WAIT('{position}', 20)"));
     let _ = sql(stack, "12", "STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only=OFF");
+    let follow = format!(
+        "CHANGE MASTER TO MASTER_HOST='10.77.98.12', MASTER_USE_GTID=slave_pos, MASTER_USER='hactl_replica', MASTER_PASSWORD='{}', \
+         MASTER_DEMOTE_TO_SLAVE=1, MASTER_SSL=1, MASTER_SSL_CA='/etc/mysql/hactl/authority.crt'; START SLAVE",
+        secret(stack, "mariadb/replication")
+    );
+    let _ = sql(stack, "11", &follow);
     let planned = stack.hactl(&["plan", "--format", "json"]).exits(0);
     assert_eq!(
         moves(&planned),

@@ -55,11 +55,13 @@ impl<'a> Topology<'a> {
         self.with_role(HostRole::Db).nth(1).is_some()
     }
 
-    /// Who takes the writes of a set of Redis (`cache`, `queue`): whoever does so now, else the primary, else the first.
+    /// Who takes the writes of a set of Redis (`cache`, `queue`): whoever does so now, else the primary, else the first. Of a
+    /// pair, for one that holds nothing: where everything else happens.
     pub fn redis_leader(self, set: &str) -> Option<&'a Host> {
         let living = self.live.redis.get(set);
         living
             .and_then(|name| self.inventory.hosts.get(name))
+            .or_else(|| self.writer().filter(|_| self.is_pair()))
             .or_else(|| self.with_role(HostRole::Redis).find(|host| host.primary))
             .or_else(|| self.with_role(HostRole::Redis).next())
     }

@@ -170,7 +170,7 @@ mod tests {
     use super::*;
     use crate::resource::Facts;
     use crate::resource::observed::TestState;
-    use crate::role::testing::inventory;
+    use crate::role::testing::{GUESTBOOK, inventory, pair};
 
     const CLUSTER: &str = r#"
 cluster: demo
@@ -224,6 +224,49 @@ sites: [ { name: erp.example.com } ]
                 .cloned()
                 .unwrap_or_else(|| "nobody yet".into()),
         }
+    }
+
+    /// Of a pair: `srv2` takes MariaDB's writes; what the two Redis say, as role and keys.
+    #[test]
+    fn of_a_pair_one_beside_the_writer_leads_while_the_other_is_silent() {
+        let inventory = inventory(&pair(GUESTBOOK));
+        let verdict = |said: [&str; 2]| {
+            let hosts: Vec<_> = ["srv1", "srv2"]
+                .into_iter()
+                .zip(said)
+                .filter(|(_, said)| *said != "silent")
+                .map(|(name, said)| {
+                    let mut seen = Observed::bare(Facts::assumed());
+                    let output = said.to_owned();
+                    let state = TestState { code: 0, output };
+                    seen.tests.insert("redis set queue".into(), state);
+                    (name, seen)
+                })
+                .collect();
+            let answers = hosts.iter().map(|(name, seen)| (*name, seen)).collect();
+            let mut judgement = Judgement::default();
+            judgement.live.writer = Some("srv2".into());
+            judge(Topology::of(&inventory), &answers, &mut judgement);
+            match judgement.refused.first() {
+                Some(refusal) => refusal.message.split(';').next().unwrap_or_default().to_owned(),
+                None => {
+                    let live = judgement.live;
+                    let leader = Topology::living(&inventory, &live).redis_leader("queue");
+                    leader.unwrap().name.clone()
+                }
+            }
+        };
+        let (data, empty) = ("role=master\ndb0=keys=1", "role=master");
+        let of_srv1 = "role=slave\nmaster_host=10.77.0.11\nmaster_port=1\ndb0=keys=1";
+        assert_eq!(verdict(["silent", data]), "srv2");
+        assert_eq!(verdict(["silent", empty]), "srv2");
+        assert_eq!(verdict([empty, empty]), "srv2");
+        // MariaDB alone has moved: nobody points Redis after it.
+        assert_eq!(verdict([data, of_srv1]), "srv1");
+        assert_eq!(verdict(["silent", of_srv1]), "srv1");
+        assert!(verdict([data, data]).contains("both lead"));
+        // Beside the writer nobody leads; the other one might.
+        assert!(verdict([data, "silent"]).contains("cannot be told"));
     }
 
     #[test]
