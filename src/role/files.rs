@@ -110,7 +110,10 @@ fn hand_over(scope: &mut Scope) {
          rm -f -- {SERVICE} {TIMER} {SCRIPT}\n\
          systemctl daemon-reload",
         user = sh(&process.user),
-        without = sh(&format!("{} gives none; going on with what is here", names.join(" and "))),
+        without = sh(&format!(
+            "{} gives none; going on with what is here",
+            names.join(" and ")
+        )),
     );
     scope.add(Command {
         deadline: Duration::from_secs(2000),

@@ -217,10 +217,13 @@ mod tests {
         for text in [GUESTBOOK, FRAPPE] {
             let files = |host: &str| {
                 let desired = desired(text, host, &writer("srv1"));
-                let files = desired.resources.into_iter().filter_map(|resource| match resource.spec {
-                    Spec::File(file) => Some((file.path, file.text.reveal().to_owned())),
-                    _ => None,
-                });
+                let files = desired
+                    .resources
+                    .into_iter()
+                    .filter_map(|resource| match resource.spec {
+                        Spec::File(file) => Some((file.path, file.text.reveal().to_owned())),
+                        _ => None,
+                    });
                 files
                     .filter(|(path, _)| path.starts_with("/etc/nginx") || path.starts_with("/etc/supervisor"))
                     .collect::<Vec<_>>()
@@ -238,9 +241,9 @@ mod tests {
             let (before, after) = (writer("srv1"), writer("srv2"));
             let [active, waiting] = ["srv1", "srv2"].map(|host| made(&desired(text, host, &before)));
             let units = |changes: Vec<String>| {
-                let of_units = changes.into_iter().filter(|change| {
-                    change.contains(" nginx.service:") || change.contains(" supervisor.service:")
-                });
+                let of_units = changes
+                    .into_iter()
+                    .filter(|change| change.contains(" nginx.service:") || change.contains(" supervisor.service:"));
                 of_units.collect::<Vec<_>>()
             };
             let stops = changes(&desired(text, "srv1", &after), &active);
@@ -265,7 +268,11 @@ mod tests {
                 assert!(!change.contains("migrat") && !change.contains("release"), "{change}");
             }
             // Where nothing has moved nothing is to be done, but for what only real hosts answer.
-            let asked = |change: &str| ["data stores", "data directory"].iter().any(|what| change.contains(what));
+            let asked = |change: &str| {
+                ["data stores", "data directory"]
+                    .iter()
+                    .any(|what| change.contains(what))
+            };
             for (host, seen) in [("srv1", &active), ("srv2", &waiting)] {
                 let left = changes(&desired(text, host, &before), seen);
                 let left: Vec<_> = left.iter().filter(|change| !asked(change)).collect();
@@ -301,7 +308,15 @@ mod tests {
             seen
         };
         let active = same.map(|same| with(if same { "a" } else { "b" }));
-        assert!(standby(&Topology::living(&inventory, &live).host("srv1").unwrap(), &[], &with("a"), None).is_none());
+        assert!(
+            standby(
+                &Topology::living(&inventory, &live).host("srv1").unwrap(),
+                &[],
+                &with("a"),
+                None
+            )
+            .is_none()
+        );
         standby(&view, &findings, &with("a"), active.as_ref()).unwrap()
     }
 
@@ -316,7 +331,11 @@ mod tests {
                  nginx and programs are configured, and stopped"
             )
         );
-        assert!(verdict(|_| {}, None).detail.contains("srv1 does not say which release it has"));
+        assert!(
+            verdict(|_| {}, None)
+                .detail
+                .contains("srv1 does not say which release it has")
+        );
         let other = verdict(|_| {}, Some(false));
         assert_eq!(other.state, State::Bad);
         assert_eq!(other.detail, "not ready: its release is another than that of srv1");

@@ -260,7 +260,10 @@ fn the_plan_of_a_bare_host_that_waits() {
         insta::assert_snapshot!(name, planned(&desired, &bare()));
     }
     let desired = of_host(&inventory(&pair(FRAPPE)), "srv2", &Facts::assumed());
-    insta::assert_snapshot!("waits_files", rendered(&desired, |role| matches!(role, "files" | "keepalived")));
+    insta::assert_snapshot!(
+        "waits_files",
+        rendered(&desired, |role| matches!(role, "files" | "keepalived"))
+    );
 }
 
 fn planned(desired: &Desired, seen: &Observed) -> String {

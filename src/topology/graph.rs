@@ -163,11 +163,7 @@ fn edges(topology: Topology) -> Vec<Edge> {
     }
     let writer = topology.writer().map(|host| host_id(&host.name));
     let redis = topology.redis_leader("queue").map(|host| host_id(&host.name));
-    for view in topology
-        .hosts()
-        .filter(HostView::runs_app)
-        .filter(|view| !view.waits())
-    {
+    for view in topology.hosts().filter(HostView::runs_app).filter(|view| !view.waits()) {
         for store in [&writer, &redis].into_iter().flatten() {
             add(host_id(&view.host.name), store.clone(), EdgeKind::Data);
         }
