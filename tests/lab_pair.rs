@@ -133,7 +133,8 @@ fn ready(stack: &Stack, host: &str) {
             println!("{now}");
             said = now;
         }
-        said.starts_with("good: ready: follows ")
+        // The disk is that of the machine below.
+        said.starts_with("good: ready: follows ") || said.starts_with("warning: ready, but: disk / ")
     });
 }
 
