@@ -268,7 +268,10 @@ mod tests {
                 what.iter().any(|what| change.contains(what))
             };
             for change in starts.iter().chain(&stops).filter(|change| !asked(change)) {
-                assert!(!change.contains(" run migrat") && !change.contains(" release "), "{change}");
+                assert!(
+                    !change.contains(" run migrat") && !change.contains(" release "),
+                    "{change}"
+                );
             }
             // Where nothing has moved nothing is to be done.
             for (host, seen) in [("srv1", &active), ("srv2", &waiting)] {
