@@ -174,6 +174,13 @@ mod tests {
         resources.sort_by_key(|resource| resource.stage);
         for resource in resources {
             resource.spec.kind().project(&mut seen);
+            // A guard reads it as a line.
+            if let Spec::File(file) = &resource.spec
+                && file.path.starts_with("/var/lib/hactl/stamps/")
+            {
+                let line = file.text.reveal().trim_end().to_owned();
+                seen.lines.insert(file.path.clone(), line);
+            }
         }
         seen.fresh.clear();
         seen
@@ -263,7 +270,8 @@ mod tests {
                 ]
             );
             // No release is switched and nothing migrated for that.
-            for change in starts.iter().chain(&stops) {
+            let known = |change: &&String| !change.contains("MariaDB could not be asked");
+            for change in starts.iter().chain(&stops).filter(known) {
                 let what = change.split_once(' ').unwrap().1;
                 assert!(
                     !what.starts_with("run migrat") && !what.starts_with("release "),
