@@ -14,6 +14,7 @@ pub const TEMPLATES: &[(&str, &str)] = templates![
     "dbcheck/check",
     "dbcheck/service",
     "dbcheck/socket",
+    "files/follow",
     "files/rsyncd.conf",
     "files/service",
     "files/take",

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frappe::programs;
 use super::redis::Instance;
-use super::{certbot, endpoint, files, gate, keepalived, memcached, nginx, redis, sentinel};
+use super::{certbot, endpoint, files, gate, keepalived, memcached, nginx, pair, redis, sentinel};
 use crate::inventory::{App, Frappe, HostRole, Site};
 use crate::quote::sh;
 use crate::resource::redis_set::{RedisInstance, SentinelInstance};
@@ -60,6 +60,8 @@ pub struct Check {
 pub enum Kind {
     /// A systemd unit runs and starts at boot.
     Unit(String),
+    /// A systemd unit does not run, since another host serves, whose name this is; nor does it start at boot.
+    Waits(String, String),
     /// All programs of a supervisor group run.
     Programs(String),
     /// A URL answers through this host's own nginx; the shell prints status and seconds.
@@ -144,7 +146,13 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         add("haproxy.service".into(), unit("haproxy.service"));
         add("data stores".into(), Kind::Answers(endpoint::ready()));
     }
-    if view.runs_app() {
+    let waits = view.waits();
+    if waits {
+        for check in pair::checks(view) {
+            add(check.name, check.kind);
+        }
+    }
+    if view.runs_app() && !waits {
         add("supervisor.service".into(), unit("supervisor.service"));
         let groups = match &inventory.app {
             App::Frappe(frappe) => programs::groups(view, frappe),
@@ -156,6 +164,8 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         if let (App::Frappe(frappe), Some(_)) = (&inventory.app, programs::one_of_several(view)) {
             add("scheduler".into(), Kind::Answers(scheduler_test(frappe)));
         }
+    }
+    if view.runs_app() {
         add(
             format!("release {}", inventory.app.name()),
             Kind::Open(gate::current(&inventory.app), gate::path(&inventory.app)),
@@ -165,16 +175,18 @@ pub fn checks(view: &HostView) -> Vec<Check> {
             App::Wsgi(wsgi) => wsgi.path.clone(),
         });
     }
-    if files::shared(view) {
-        add("files".into(), Kind::Answers(files::up_to_date()));
+    match view.topology.is_pair() {
+        true if files::shared(view) && waits => add("files".into(), Kind::Answers(files::age(view))),
+        false if files::shared(view) => add("files".into(), Kind::Answers(files::up_to_date())),
+        _ => {}
     }
-    if view.serves_web() {
+    if view.serves_web() && !waits {
         add("nginx.service".into(), unit("nginx.service"));
         for site in &inventory.sites {
             add(format!("site {}", site.name), Kind::Site(site_test(view, site)));
         }
     }
-    if view.meets_visitors() {
+    if view.meets_visitors() && !waits {
         for site in &inventory.sites {
             if let Some((source, test)) = certificate::test(site, inventory.nginx.https_port) {
                 add(format!("certificate {}", site.name), Kind::Certificate(source, test));
@@ -262,7 +274,7 @@ pub fn questions(checks: &[Check]) -> Ask {
     let mut ask = Ask::default();
     for check in checks {
         match &check.kind {
-            Kind::Unit(unit) => {
+            Kind::Unit(unit) | Kind::Waits(unit, _) => {
                 ask.units.insert(unit.clone());
             }
             Kind::Programs(_) => ask.programs = true,
@@ -302,6 +314,7 @@ pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
         let certificate = Cell::new(None);
         let (state, detail) = match &check.kind {
             Kind::Unit(unit) => read_unit(seen, unit),
+            Kind::Waits(unit, serves) => read_waits(seen, unit, serves),
             Kind::Programs(group) => read_programs(seen, group),
             Kind::Site(_) => output(seen, check, read_site),
             Kind::Answers(_) => output(seen, check, |text| {
@@ -357,6 +370,21 @@ fn output(seen: &Observed, check: &Check, read: impl Fn(&str) -> (State, String)
             (State::Bad, last.unwrap_or("failed").chars().take(200).collect())
         }
         None => (State::Bad, "no answer".into()),
+    }
+}
+
+fn read_waits(seen: &Observed, unit: &str, serves: &str) -> (State, String) {
+    match seen.units.get(unit) {
+        None => (State::Bad, "is not there".into()),
+        Some(unit) if !matches!(unit.active.as_str(), "inactive" | "failed") => {
+            let text = format!("is {}, though {serves} serves: hactl apply stops it", unit.active);
+            (State::Bad, text)
+        }
+        Some(unit) if matches!(unit.enabled.as_str(), "enabled" | "enabled-runtime") => {
+            let text = format!("is stopped, but a boot would start it, though {serves} serves");
+            (State::Bad, text)
+        }
+        Some(_) => (State::Ok, format!("is stopped: {serves} serves")),
     }
 }
 

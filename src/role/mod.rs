@@ -20,6 +20,7 @@ mod mariadb;
 mod memcached;
 pub mod nginx;
 pub mod overrides;
+pub mod pair;
 pub mod passwords;
 mod peers;
 mod redis;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Role, Scope, certbot, files, gate, stage};
+use super::{Role, Scope, certbot, files, gate, pair, stage};
 use crate::error::Result;
 use crate::inventory::{App, HostRole, Inventory, Nginx, Site, Tls};
 use crate::resource::{File, OnChange, Service, Validator};
@@ -27,6 +27,8 @@ pub const ROLE: Role = Role {
 };
 
 const ROOT: &str = "/etc/nginx";
+/// Its unit.
+pub(super) const UNIT: &str = "nginx.service";
 
 /// How an application is looked at through nginx on its own host: scheme and port. Behind load balancers it speaks plain
 /// HTTP there.
@@ -59,8 +61,11 @@ pub fn plain_port(view: &HostView) -> u16 {
 pub const CONFIGURATION_PATH: &str = "/.hactl/configuration";
 
 fn declare(scope: &mut Scope) -> Result<()> {
-    scope.barrier(stage::APPLICATION);
     scope.packages(&["nginx"]);
+    if scope.view.waits() {
+        pair::stopped(scope, UNIT, "nginx");
+    }
+    scope.barrier(stage::APPLICATION);
     scope.directory(&format!("{ROOT}/tls"), "root", "root", 0o755);
     scope.directory(&format!("{ROOT}/hactl"), "root", "root", 0o755);
     let mut watches = Vec::new();
@@ -75,8 +80,11 @@ fn declare(scope: &mut Scope) -> Result<()> {
         file.validator = Some(validator());
         scope.add(file);
     }
+    if scope.view.waits() {
+        return Ok(());
+    }
     scope.add(Service {
-        unit: "nginx.service".into(),
+        unit: UNIT.into(),
         watches,
         on_change: OnChange::Reload,
         health: health(),
