@@ -136,7 +136,7 @@ async fn said(
     frappe: &Frappe,
     words: &[&str],
 ) -> Result<String, TransportError> {
-    let script = format!("mark jobs\nif {} 2>&1; then mark done; fi\n", jobs(frappe, words));
+    let script = format!("mark jobs\nif {} 2>&1; then mark listed; fi\n", jobs(frappe, words));
     let sections = sections(session, &script, Duration::from_secs(60)).await?;
     let done = sections.len() > 1;
     let body = sections
