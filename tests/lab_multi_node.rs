@@ -582,7 +582,9 @@ fn a_change_rolls(trial: &Trial) -> Window {
             stack.edit_inventory("kind: frappe\n", "kind: frappe\n  web_workers: 3\n");
             stack.edit_inventory("cluster:", "nginx: { client_max_body_mb: 60 }\ncluster:");
             let rolled = stack.apply(&[]).exits(0);
-            assert_eq!(order(&rolled, "programs frappe"), ["app1", "app2"]);
+            let mut hosts = order(&rolled, "programs frappe");
+            hosts.dedup();
+            assert_eq!(hosts, ["app1", "app2"], "one after the other");
         },
         |()| String::new(),
     );
