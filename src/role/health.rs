@@ -68,6 +68,8 @@ pub enum Kind {
     Site(String),
     /// A shell test passes; the last line says why it does or does not.
     Answers(String),
+    /// No background job is left that nobody will run any more; the shell prints how many there are.
+    Jobs(String),
     /// A site's certificate is valid for a while; the shell prints its dates.
     Certificate(Source, String),
     /// Certificates are renewed; the shell says what is not as it should be.
@@ -163,6 +165,9 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         }
         if let (App::Frappe(frappe), Some(_)) = (&inventory.app, programs::one_of_several(view)) {
             add("scheduler".into(), Kind::Answers(scheduler_test(frappe)));
+        }
+        if let (App::Frappe(frappe), true) = (&inventory.app, view.has(HostRole::Worker)) {
+            add("jobs".into(), Kind::Jobs(programs::jobs(frappe, &["status"])));
         }
     }
     if view.runs_app() {
@@ -281,6 +286,7 @@ pub fn questions(checks: &[Check]) -> Ask {
             Kind::Site(test)
             | Kind::Redis(test)
             | Kind::Answers(test)
+            | Kind::Jobs(test)
             | Kind::Certificate(_, test)
             | Kind::Renewals(test)
             | Kind::Upstreams(test)
@@ -320,6 +326,7 @@ pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
             Kind::Answers(_) => output(seen, check, |text| {
                 (State::Ok, text.lines().last().unwrap_or_default().to_owned())
             }),
+            Kind::Jobs(_) => output(seen, check, read_jobs),
             Kind::Certificate(source, _) => output(seen, check, |text| {
                 let (state, detail, read) = certificate::read(*source, text, seen.facts.clock);
                 certificate.set(read);
@@ -465,6 +472,15 @@ fn read_mariadb(seen: &Observed, key: &str) -> (State, String) {
     }
 }
 
+/// `12 waiting, 2 running`; with `look: ` before it when there are more that nobody runs.
+fn read_jobs(text: &str) -> (State, String) {
+    let last = text.lines().last().unwrap_or_default();
+    match last.strip_prefix("look: ") {
+        Some(found) => (State::Warn, format!("{found}: hactl app jobs")),
+        None => (State::Ok, last.to_owned()),
+    }
+}
+
 fn read_redis(text: &str) -> (State, String) {
     let value = |key: &str| {
         text.lines()
@@ -571,6 +587,19 @@ mod tests {
         assert_eq!(read_site("301 2.5").0, State::Warn);
         assert_eq!(read_site("502 0.001").0, State::Bad);
         assert_eq!(read_site("").0, State::Bad);
+    }
+
+    #[test]
+    fn jobs_that_nobody_runs_want_a_look() {
+        assert_eq!(
+            read_jobs("3 waiting, 1 running"),
+            (State::Ok, "3 waiting, 1 running".into())
+        );
+        let (state, detail) = read_jobs("look: 3 waiting, 1 running, 2 cut off");
+        assert_eq!(
+            (state, detail.as_str()),
+            (State::Warn, "3 waiting, 1 running, 2 cut off: hactl app jobs")
+        );
     }
 
     #[test]

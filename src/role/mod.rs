@@ -40,6 +40,7 @@ mod user;
 mod variables;
 pub mod wsgi;
 
+pub(crate) use frappe::programs::jobs;
 pub use scope::Scope;
 pub use templates::Templates;
 

@@ -60,6 +60,9 @@ pub fn plain_port(view: &HostView) -> u16 {
 /// Where nginx tells its own host, and nobody else, which configuration it runs.
 pub const CONFIGURATION_PATH: &str = "/.hactl/configuration";
 
+/// For an app host behind load balancers.
+const DROP_IN: &str = "/etc/systemd/system/nginx.service.d";
+
 fn declare(scope: &mut Scope) -> Result<()> {
     scope.packages(&["nginx"]);
     if scope.view.waits() {
@@ -79,6 +82,14 @@ fn declare(scope: &mut Scope) -> Result<()> {
         watches.push(file.path.clone());
         file.validator = Some(validator());
         scope.add(file);
+    }
+    if !scope.view.meets_visitors() && scope.view.has(HostRole::App) {
+        scope.directory(DROP_IN, "root", "root", 0o755);
+        let unit = format!("{DROP_IN}/60-hactl.conf");
+        let port = scope.inventory().app.process().web_port;
+        let drop_in = scope.file(&unit, "nginx/unit.conf", &json!({ "port": port }))?;
+        scope.add(drop_in);
+        watches.push(unit);
     }
     if scope.view.waits() {
         return Ok(());
