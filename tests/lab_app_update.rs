@@ -102,7 +102,7 @@ fn said(events: &[Value], what: &str) -> Option<String> {
 /// A WSGI application: forth, forth again, back from a release that fails in its migration and from one that does not start.
 #[test]
 fn an_app_is_updated_or_stays_what_it_was() {
-    let stack = served(16, Serves::Guestbook);
+    let stack = served(110, Serves::Guestbook);
     let visitors = Visitors::come(&stack.address, GUESTBOOK);
     let inventory = || std::fs::read_to_string(&stack.inventory).unwrap();
 
@@ -193,7 +193,7 @@ fn an_app_is_updated_or_stays_what_it_was() {
 /// Frappe: a job that runs is finished before its worker ends, the caches of one release are not the other's.
 #[test]
 fn frappe_is_updated_or_stays_what_it_was() {
-    let stack = served(20, Serves::MiniFrappe);
+    let stack = served(114, Serves::MiniFrappe);
     let visitors = Visitors::come(&stack.address, MINIFRAPPE);
     let tag = minifrappe(&stack, 2, Flaw::None);
     let set = format!("frappe={tag}");
@@ -259,7 +259,7 @@ fn faults() -> (u8, Vec<Fault>) {
     let all = [("killed", Fault::Killed), ("cut", Fault::Cut), ("power", Fault::Power)];
     let count = std::env::var("HACTL_MOMENTS").map(|number| number.parse().expect("HACTL_MOMENTS is a number"));
     let Ok(count) = count else {
-        return (17, vec![Fault::Killed, Fault::Power, Fault::Cut, Fault::Killed]);
+        return (111, vec![Fault::Killed, Fault::Power, Fault::Cut, Fault::Killed]);
     };
     let only = std::env::var("HACTL_FAULT").ok();
     let chosen: Vec<_> = all
@@ -268,9 +268,9 @@ fn faults() -> (u8, Vec<Fault>) {
         .collect();
     assert!(!chosen.is_empty(), "HACTL_FAULT is killed, cut or power");
     let subnet = match chosen[..] {
-        [(_, Fault::Cut)] => 18,
-        [(_, Fault::Power)] => 19,
-        _ => 17,
+        [(_, Fault::Cut)] => 112,
+        [(_, Fault::Power)] => 113,
+        _ => 111,
     };
     let repeated = chosen.iter().flat_map(|(_, fault)| std::iter::repeat_n(*fault, count));
     (subnet, repeated.collect())
