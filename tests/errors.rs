@@ -619,7 +619,11 @@ fn transports(book: &mut Book) {
             host.ssh.become_root = *become_root;
             host.ssh.transport = transport;
             // Only one of them is about the time.
-            host.ssh.connect_timeout = if *port == mute.local_addr().unwrap().port() { 2 } else { 60 };
+            host.ssh.connect_timeout = if *port == mute.local_addr().unwrap().port() {
+                2
+            } else {
+                60
+            };
             book.entry(&format!("{what} ({transport:?})"), &unreachable(&sshd, &host));
         }
     }
