@@ -34,7 +34,7 @@ const RATE: u32 = 5;
 /// One request in so many makes a background job.
 const JOB: usize = 5;
 
-/// What the issue allows.
+/// What must hold.
 const ADDRESS_MOVES: Duration = Duration::from_secs(2);
 const SCHEDULER_MOVES: Duration = Duration::from_secs(15);
 
