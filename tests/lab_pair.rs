@@ -316,6 +316,24 @@ fn files_go_one_way(stack: &Stack, from: &str, to: &str) {
         let read = format!("python3 -c \"import json; print(json.load(open('{path}'))['of_{from}'])\"");
         assert_eq!(stack.on(to, &read), "7");
     }
+    // What an update sets while it runs is not for the other one: it may have to serve before that is over.
+    let site = format!("{SITE}/site_config.json");
+    let before = stack.on(from, &format!("cat {site}"));
+    let during = format!(
+        "import json; p = '{site}'; d = json.load(open(p)); d.update(maintenance_mode=1, pause_scheduler=1, db_name='x', \
+         hactl_before_update={{'pause_scheduler': 0}}); json.dump(d, open(p, 'w'))"
+    );
+    stack.on(from, &format!("cp -p {site} {site}.kept; python3 -c \"{during}\""));
+    take(to);
+    let taken: serde_json::Value = serde_json::from_str(&stack.on(to, &format!("cat {site}"))).expect("JSON");
+    assert_eq!(taken["db_name"], "x", "it was taken: {taken}");
+    assert_eq!(taken["pause_scheduler"], 0, "{taken}");
+    for key in ["maintenance_mode", "hactl_before_update"] {
+        assert!(taken.get(key).is_none(), "{taken}");
+    }
+    stack.on(from, &format!("mv {site}.kept {site}"));
+    assert_eq!(stack.on(from, &format!("cat {site}")), before);
+    take(to);
     // What reads it takes it up.
     let _ = stack.apply(&[]).exits(0);
     stack.settled();
