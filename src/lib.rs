@@ -12,6 +12,7 @@
 
 pub mod bench;
 pub mod cli;
+pub mod dns;
 pub mod engine;
 pub mod error;
 pub mod inventory;

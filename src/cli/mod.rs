@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod context;
 mod coredump;
+mod dns;
 mod edge;
 mod env;
 mod exec;
@@ -68,6 +69,7 @@ enum Verb {
     App(app::Args),
     Render(render::Args),
     Status(status::Args),
+    Dns(dns::Args),
     Graph(graph::Args),
     History(history::Args),
     Exec(exec::Args),
@@ -103,6 +105,7 @@ fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
         Verb::App(args) => app::run(&args, context),
         Verb::Render(args) => render::run(&args, context),
         Verb::Status(args) => status::run(&args, context),
+        Verb::Dns(args) => dns::run(&args, context),
         Verb::Graph(args) => graph::run(&args, context),
         Verb::History(args) => history::run(&args, context),
         Verb::Exec(args) => exec::run(&args, context),

@@ -170,6 +170,49 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<String>,
     },
+    /// A switch of DNS waits for a server that does not say the new address yet.
+    DnsWaits {
+        /// The name.
+        name: String,
+        /// `A` or `AAAA`.
+        record: String,
+        /// Who.
+        server: String,
+        /// What it says, or why it says nothing.
+        says: String,
+    },
+    /// A record of DNS is as a switch wants it.
+    DnsSwitched {
+        /// The name.
+        name: String,
+        /// `A` or `AAAA`.
+        record: String,
+        /// The address that it led to.
+        from: String,
+        /// The address that it leads to.
+        to: String,
+        /// The host with that.
+        host: String,
+        /// Whether this run changed it.
+        changed: bool,
+        /// Seconds that resolvers may keep the new answer; absent: unknown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ttl: Option<u32>,
+        /// Seconds that they may keep the old one; absent: unknown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        old_ttl: Option<u32>,
+    },
+    /// A server does not say the new address, and is not waited for any longer.
+    DnsUnverified {
+        /// The name.
+        name: String,
+        /// `A` or `AAAA`.
+        record: String,
+        /// Who.
+        server: String,
+        /// What it says, or why it says nothing.
+        says: String,
+    },
     /// The user asked to stop.
     Interrupted {
         /// Whether running steps are ended too (second Ctrl-C).

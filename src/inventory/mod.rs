@@ -4,6 +4,7 @@
 
 mod build;
 pub mod diagnostics;
+pub mod dns;
 pub mod edit;
 mod fingerprint;
 mod mask;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity, Source, Span};
+pub use dns::{Dns, DnsProvider};
 pub use fingerprint::digest;
 pub use model::*;
 pub use schema::schema;

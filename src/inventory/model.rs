@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use super::diagnostics::{Source, Span};
+use super::dns::Dns;
 use super::roles::{Use, UserRole};
 use crate::secret::Secret;
 
@@ -24,6 +25,8 @@ pub struct Inventory {
     pub hosts: IndexMap<String, Host>,
     /// VIPs by name.
     pub vip: IndexMap<String, Vip>,
+    /// Names that lead to the host that serves.
+    pub dns: Option<Dns>,
     /// What runs.
     pub app: App,
     /// Sites served.
@@ -163,6 +166,8 @@ pub struct Host {
     pub name: String,
     /// Where it is reached, and where its peers reach it.
     pub address: IpAddr,
+    /// Where the world reaches it, one of a family; empty: not said.
+    pub public_address: Vec<IpAddr>,
     /// Never empty: a host without `roles` is a full server (app, worker, db, redis).
     pub roles: Vec<HostRole>,
     /// MariaDB primary at birth.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::dns::raw::{RawDns, RawPublic};
 use super::yaml::{At, Either, Entries, Lines, SecretText};
 
 /// A list whose items have places.
@@ -21,6 +22,8 @@ pub struct RawInventory {
     pub hosts: At<Entries<RawHost>>,
     /// Virtual addresses by name, with prefix length: `web: 10.77.0.100/24`, or a mapping.
     pub vip: At<Entries<RawVip>>,
+    /// Names that lead to the host that serves, and who changes that when another takes over.
+    pub dns: At<RawDns>,
     /// What runs. Required.
     pub app: At<RawApp>,
     /// The sites served. Required.
@@ -137,6 +140,9 @@ pub enum RawTransport {
 pub struct RawHost {
     /// IP address where it is reached, and where its peers reach it. Required.
     pub address: At<String>,
+    /// Where the world reaches it, for `dns`: an address, or a list of an IPv4 and an IPv6 one. Default: `address`, when no
+    /// host has this.
+    pub public_address: At<RawPublic>,
     /// What it does: `lb`, `app`, `worker`, `db`, `redis`, `memcached`. Without: app, worker, db and redis (a full
     /// server).
     pub roles: List<RawRole>,

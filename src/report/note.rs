@@ -217,6 +217,41 @@ pub enum Note {
         /// Names of the secrets that have new values, as far as they are known.
         names: Vec<String>,
     },
+    /// `dns show`: what a name server, or the provider, says of a record.
+    DnsAnswer {
+        /// The name.
+        name: String,
+        /// `A` or `AAAA`.
+        record: String,
+        /// Who says it.
+        server: String,
+        /// How that is.
+        verdict: Verdict,
+        /// The addresses.
+        addresses: Vec<String>,
+        /// Hosts of the inventory that these stand for.
+        hosts: Vec<String>,
+        /// Seconds that resolvers may keep the answer; absent: unknown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ttl: Option<u32>,
+        /// In words.
+        detail: String,
+    },
+    /// `dns switch`: what becomes of a record.
+    DnsPlanned {
+        /// The name.
+        name: String,
+        /// `A` or `AAAA`.
+        record: String,
+        /// The address it leads to.
+        from: String,
+        /// The address it is to lead to.
+        to: String,
+        /// The host with that.
+        host: String,
+        /// Whether anything is to be written.
+        change: bool,
+    },
     /// `lab`: something was done.
     Lab {
         /// The host it was done to, if one.

@@ -227,6 +227,36 @@ impl Progress {
                     format!("{} FAILED: {} ({})", terminal(hook), terminal(why), duration(*ms)),
                 ),
             }],
+            Event::DnsWaits {
+                name,
+                record,
+                server,
+                says,
+            } => {
+                let text = format!("{name} {record}: waiting for {server}, which {says}");
+                vec![Line::new(Tone::Quiet, terminal(&text))]
+            }
+            Event::DnsSwitched {
+                name,
+                record,
+                to,
+                host,
+                changed,
+                ..
+            } => {
+                let now = if *changed { "now" } else { "already" };
+                let text = format!("{name} {record} leads to {host} ({to}) {now}");
+                vec![Line::detail(terminal(&text))]
+            }
+            Event::DnsUnverified {
+                name,
+                record,
+                server,
+                says,
+            } => {
+                let text = format!("{name} {record}: {server} {says}");
+                vec![Line::new(Tone::Bad, terminal(&text))]
+            }
             Event::Interrupted { now: false } => {
                 let running = |host: &HostProgress| matches!(host.phase, Phase::Running { .. });
                 let text = match self.hosts.values().any(running) {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use indexmap::IndexMap;
 
 use crate::inventory::diagnostics::{Diagnostic, Span};
+use crate::inventory::dns;
 use crate::inventory::model::{App, Host, HostRole, Inventory, Ssh, TransportKind};
 use crate::inventory::raw::{List, RawHost, RawInventory, RawRole};
 use crate::inventory::roles::Use;
@@ -15,7 +16,7 @@ use crate::inventory::yaml::{At, Entries, Given};
 use super::check::{Check, INVENTORY, Seen};
 use super::{ssh, workers};
 
-pub(super) type RawHosts = At<Entries<RawHost>>;
+pub(in crate::inventory) type RawHosts = At<Entries<RawHost>>;
 
 /// The hosts, each with defaults and its own ssh settings.
 pub fn build(check: &mut Check, raw: &RawHosts, global: &Ssh) -> IndexMap<String, Host> {
@@ -53,6 +54,7 @@ pub fn build(check: &mut Check, raw: &RawHosts, global: &Ssh) -> IndexMap<String
         }
         let host = Host {
             name: name.clone(),
+            public_address: dns::build::public(check, &raw_host.public_address),
             address: address.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
             roles: roles(check, raw_host),
             primary: raw_host.primary.or(false),
@@ -106,25 +108,40 @@ pub(super) fn entries(raw: &RawHosts) -> &[(At<String>, At<RawHost>)] {
 }
 
 /// Raw hosts that became hosts, with the place of their name.
-pub(super) fn known<'a>(raw: &'a RawHosts, name: &str) -> (Option<&'a RawHost>, Span) {
+pub(in crate::inventory) fn known<'a>(raw: &'a RawHosts, name: &str) -> (Option<&'a RawHost>, Span) {
     let found = entries(raw).iter().find(|(key, _)| key.value.as_deref() == Some(name));
     found.map_or((None, raw.span), |(key, host)| (host.value.as_ref(), key.span))
 }
 
 fn address(check: &mut Check, at: &At<String>, transport: TransportKind) -> Option<IpAddr> {
     let (text, span) = at.get()?;
+    address_of(
+        check,
+        text,
+        span,
+        transport == TransportKind::Local,
+        "names are not possible here: peers, firewalls and grants need the address itself",
+    )
+}
+
+/// An address under which the world can reach a host.
+pub(in crate::inventory) fn usable(check: &mut Check, text: &str, span: Span) -> Option<IpAddr> {
+    address_of(check, text, span, false, "records of a name hold addresses")
+}
+
+fn address_of(check: &mut Check, text: &str, span: Span, local: bool, why: &str) -> Option<IpAddr> {
     let Ok(address) = text.parse::<IpAddr>() else {
         check.report(
             Diagnostic::new("inventory::address", format!("`{text}` is no IP address"))
                 .at(span, "expected an address such as 10.0.0.11")
-                .help("names are not possible here: peers, firewalls and grants need the address itself"),
+                .help(why),
         );
         return None;
     };
     // `::ffff:10.0.0.1` is 10.0.0.1.
     let address = address.to_canonical();
     let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    let loopback = address.is_loopback() && transport != TransportKind::Local;
+    let loopback = address.is_loopback() && !local;
     if address.is_unspecified() || address.is_multicast() || broadcast || loopback {
         let mut diagnostic =
             Diagnostic::new("inventory::address", format!("{address} is not an address of a host")).at(span, "refused");

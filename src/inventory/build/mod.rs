@@ -8,7 +8,7 @@ mod app;
 mod certbot;
 pub(in crate::inventory) mod check;
 mod hooks;
-mod hosts;
+pub(in crate::inventory) mod hosts;
 mod knobs;
 mod ports;
 mod routes;
@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::diagnostics::{Diagnostic, Source, Span};
+use super::dns;
 use super::model::{Inventory, SecretsFile};
 use super::raw::RawInventory;
 use super::rules;
@@ -37,6 +38,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
     let (ssh, become_password) = ssh::global(&mut check, &raw.ssh);
     let hosts = hosts::build(&mut check, &raw.hosts, &ssh);
     let vip = vips::build(&mut check, &raw.vip, &hosts, &raw.hosts);
+    let dns = dns::build::build(&mut check, &raw.dns, &hosts, &raw.hosts);
     let app = app::build(&mut check, &raw.app);
     let sites = sites::build(&mut check, &raw.sites, &raw.tls, &app);
     let mariadb = knobs::mariadb(&mut check, &raw.mariadb);
@@ -52,6 +54,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
         ssh,
         hosts,
         vip,
+        dns,
         app,
         sites,
         mariadb,

@@ -39,7 +39,7 @@ pub const PLACEHOLDER_KEY: &str = "aGFjdGwtcGxhY2Vob2xkZXItbm90LWEtc2VjcmV0MDA="
 /// Secrets by canonical name: `mariadb/root`, `mariadb/replication`, `redis/cache`, `redis/queue`, for every site
 /// `site/NAME/admin`, `site/NAME/database` and `site/NAME/encryption_key`, for a WSGI app `app/database` and
 /// `app/secret_key`, for certificates given as files `tls/SITE/certificate` and `tls/SITE/key`, and `become_password` when
-/// the inventory names one.
+/// the inventory names one. [`Secrets::of_dns`] has others, `dns/...`.
 #[derive(Clone, Default)]
 pub struct Secrets {
     values: BTreeMap<String, Secret>,
@@ -166,6 +166,25 @@ impl Secrets {
         })
     }
 
+    /// Only what `dns` names, for those who change records: nobody else needs it, so nobody else asks for it.
+    ///
+    /// # Errors
+    /// Usage errors, as of [`Secrets::resolve`].
+    pub fn of_dns(inventory: &Inventory, keyring: &Keyring) -> Result<Secrets, Error> {
+        let wanted = wanted::of_dns(inventory);
+        let path = &inventory.secrets.path;
+        // Without a need of the file nobody is asked for its passphrase.
+        let stored = match wanted.iter().any(|want| matches!(want.given, Some(SecretRef::Stored(_)))) {
+            true => file::read(path, keyring)?.unwrap_or_default().values,
+            false => BTreeMap::new(),
+        };
+        check_names(inventory, &wanted, &stored, path.exists())?;
+        Ok(Secrets {
+            values: source::resolve_given(inventory, &wanted, &stored)?,
+            previous: BTreeMap::new(),
+        })
+    }
+
     /// The same for looking only: writes nothing, asks nothing, runs nothing. What is not known becomes a placeholder.
     ///
     /// # Errors
@@ -175,6 +194,7 @@ impl Secrets {
         let stored = file::peek(&inventory.secrets.path, keyring)?;
         if let Some(stored) = &stored {
             check_names(inventory, &wanted, &stored.values, true)?;
+            check_names(inventory, &wanted::of_dns(inventory), &stored.values, true)?;
         }
         let stored = stored.unwrap_or_default().values;
         let mut values = BTreeMap::new();

@@ -35,7 +35,8 @@ pub(super) fn origin(given: &SecretRef) -> String {
 /// # Errors
 /// Usage errors: a file that cannot be read.
 pub fn names(inventory: &Inventory, keyring: &Keyring) -> Result<Vec<Named>, Error> {
-    let wanted = wanted::of(inventory);
+    let mut wanted = wanted::of(inventory);
+    wanted.extend(wanted::of_dns(inventory));
     let stored = file::read(&inventory.secrets.path, keyring)?.unwrap_or_default().values;
     let previous = rotate::previous(&stored);
     let mut list = Vec::new();

@@ -80,7 +80,8 @@ fn renew(name: &str, value: Secret, stored: &BTreeMap<String, Secret>) -> Edits 
 /// # Errors
 /// Usage errors: a name that is not generated or cannot be rotated, a file that cannot be read or written.
 pub fn rotate(inventory: &Inventory, keyring: &Keyring, which: Which) -> Result<Rotated, Error> {
-    let wanted = wanted::of(inventory);
+    let mut wanted = wanted::of(inventory);
+    wanted.extend(wanted::of_dns(inventory));
     let mut rotated = Rotated::default();
     let chosen: Vec<&Wanted> = match which {
         Which::Names(names) => {

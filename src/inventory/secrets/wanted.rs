@@ -69,6 +69,18 @@ impl Wanted<'_> {
     }
 }
 
+/// Those that `dns` names. No host has them, so no apply needs them.
+pub fn of_dns(inventory: &Inventory) -> Vec<Wanted<'_>> {
+    let named = inventory.dns.iter().flat_map(|dns| dns.secrets());
+    named
+        .map(|(name, given)| Wanted {
+            name: name.to_owned(),
+            given: Some(given),
+            form: Form::Password,
+        })
+        .collect()
+}
+
 /// All of them, in a fixed order.
 pub fn of(inventory: &Inventory) -> Vec<Wanted<'_>> {
     let password = |name: &str, given| Wanted {
