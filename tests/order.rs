@@ -18,6 +18,7 @@ fn host() -> Host {
         roles: HostRole::ALL.to_vec(),
         primary: false,
         standby: false,
+        public_address: Vec::new(),
         workers: None,
         group: None,
         ssh: Ssh {

@@ -193,6 +193,7 @@ pub fn host(name: &str, port: u16) -> Host {
         roles: vec![HostRole::App],
         primary: false,
         standby: false,
+        public_address: Vec::new(),
         workers: None,
         group: None,
         ssh: Ssh {

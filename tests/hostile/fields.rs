@@ -65,6 +65,11 @@ fn walk(root: &Value, node: &Value, at: &mut Vec<Part>, kind: &'static str, foun
         for form in node[forms].as_array().into_iter().flatten() {
             let kind = match form["properties"]["kind"]["const"].as_str() {
                 Some("frappe") => "frappe",
+                // Who changes DNS; the app is the same.
+                Some("rfc2136") => "rfc2136",
+                Some("route53") => "route53",
+                Some("cloudflare") => "cloudflare",
+                Some("exec") => "exec",
                 _ => kind,
             };
             walk(root, form, at, kind, found);
@@ -142,6 +147,22 @@ fn base(kind: &str, folder: &Path) -> Value {
     })
 }
 
+/// Who changes DNS.
+fn provider(kind: &str) -> Value {
+    match kind {
+        "rfc2136" => json!({
+            "kind": kind, "server": "10.77.0.53", "zone": "example.com", "key": "update", "secret": "hunter2",
+        }),
+        "route53" => json!({
+            "kind": kind, "zone_id": "Z2FDTNDATAQYW2", "access_key_id": "AKIDEXAMPLE", "secret_access_key": "hunter2",
+        }),
+        "cloudflare" => json!({
+            "kind": kind, "zone_id": "023e105f4ecef8ad9ca31a8372d0c353", "token": "hunter2",
+        }),
+        _ => json!({ "kind": "exec", "run": "true" }),
+    }
+}
+
 impl Field {
     /// Text that is taken here and that nothing else in the inventory holds.
     pub fn harmless(&self) -> &'static str {
@@ -159,6 +180,13 @@ impl Field {
             "sites[].apps[]" => "frappe",
             "hosts.*.ssh.become.password" => "unused",
             "app.wsgi.health" => "/harmless",
+            _ if name.starts_with("hosts.*.public_address") => "198.51.100.99",
+            "dns.provider.zone_id" => match self.kind {
+                "cloudflare" => "0123456789abcdef0123456789abcdef",
+                _ => "ZHARMLESS",
+            },
+            "dns.provider.endpoint" => "https://harmless.example.com/harmless",
+            "dns.provider.zone" => "com",
             _ if name.ends_with("certbot.email") => "harmless@example.com",
             _ if name.ends_with("certbot.server") => "https://harmless.example.com/harmless",
             "app.frappe.adopted.from" | "app.frappe.adopted.supervisor" | "app.frappe.adopted.nginx" => "/srv/harmless",
@@ -191,6 +219,12 @@ impl Field {
         let has = |key: &str| self.parts.contains(&Part::Key(key.into()));
         if has("vip") && self.parts.len() > 2 {
             inventory["vip"]["web"] = json!({ "address": "10.77.0.100/24" });
+        }
+        if has("dns") || has("public_address") {
+            inventory["hosts"]["srv1"]["public_address"] = json!("198.51.100.11");
+            inventory["hosts"]["srv2"] =
+                json!({ "address": "10.77.0.12", "roles": ["app"], "public_address": "198.51.100.12" });
+            inventory["dns"] = json!({ "names": ["erp.example.com"], "provider": provider(self.kind) });
         }
         if has("group") || has("routes") {
             // A group leaves somebody for the other requests.

@@ -14,7 +14,7 @@ use crate::inventory::build::hosts::{RawHosts, known, usable};
 use crate::inventory::diagnostics::{Diagnostic, Span};
 use crate::inventory::model::{Host, SecretRef};
 use crate::inventory::rules;
-use crate::inventory::yaml::{At, Either, SecretText};
+use crate::inventory::yaml::{At, OneOrList, SecretText};
 use crate::secret::Secret;
 
 /// Stands where the file has an error: it never becomes an inventory.
@@ -27,13 +27,9 @@ pub fn public(check: &mut Check, raw: &At<RawPublic>) -> Vec<IpAddr> {
     let Some((given, span)) = raw.get() else {
         return Vec::new();
     };
-    let word;
     let items: Vec<(&String, Span)> = match given {
-        Either::Word(text) => {
-            word = text;
-            vec![(word, span)]
-        }
-        Either::Map(list) => list.iter().filter_map(At::get).collect(),
+        OneOrList::Word(text) => vec![(text, span)],
+        OneOrList::List(list) => list.iter().filter_map(At::get).collect(),
     };
     let mut addresses: Vec<IpAddr> = Vec::new();
     for (text, span) in items {

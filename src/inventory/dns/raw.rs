@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::inventory::raw::List;
-use crate::inventory::yaml::{At, Either, Lines, SecretText};
+use crate::inventory::yaml::{At, Lines, OneOrList, SecretText};
 
 /// `public_address`: one, or a list.
-pub type RawPublic = Either<String, Vec<At<String>>>;
+pub type RawPublic = OneOrList<String>;
 
 /// Names that lead to the host that serves, see dns.md.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -319,7 +319,8 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     ) -> Result<V::Value, Problem> {
         let (variant, at) = match name {
             EITHER => match &self.node.value {
-                Value::Map(_) => ("Map".to_owned(), self.node.span),
+                Value::Map(_) if variants.contains(&"Map") => ("Map".to_owned(), self.node.span),
+                Value::List(_) if variants.contains(&"List") => ("List".to_owned(), self.node.span),
                 _ => ("Word".to_owned(), self.node.span),
             },
             KIND => self.kind_of_mapping(variants)?,

@@ -15,7 +15,7 @@ pub(super) const AT: &str = "$hactl::At";
 pub(super) const TAGGED: &str = "$hactl::Tagged";
 /// Asks for text that may have several lines.
 pub(super) const LINES: &str = "$hactl::Lines";
-/// An enum whose variants are: 0 a scalar, 1 anything else.
+/// An enum whose variants are `Map` and `List` for those, as far as it has them, and `Word` for anything else.
 pub(super) const EITHER: &str = "$hactl::Either";
 /// An enum whose variant is the value of the mapping's key `kind`.
 pub(super) const KIND: &str = "$hactl::kind";
@@ -170,6 +170,17 @@ pub enum Either<W, M> {
     Word(W),
     /// Written as a mapping.
     Map(M),
+}
+
+/// One, or a list.
+#[derive(Debug, Clone, serde::Deserialize, JsonSchema)]
+#[serde(rename = "$hactl::Either")]
+#[schemars(untagged, inline)]
+pub enum OneOrList<T> {
+    /// Written as one word.
+    Word(T),
+    /// Written as a list.
+    List(Vec<At<T>>),
 }
 
 /// Text that may carry a tag: `hunter2` or `!secret NAME`.

@@ -12,7 +12,7 @@ pub(super) mod tree;
 
 pub use scalar::forbidden;
 
-pub use field::{At, Either, Entries, Given, Lines, SecretText};
+pub use field::{At, Either, Entries, Given, Lines, OneOrList, SecretText};
 
 use serde::de::DeserializeOwned;
 
