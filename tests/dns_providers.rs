@@ -27,7 +27,9 @@ fn dns(folder: &Path, provider: &str, names: &str) -> Dns {
          sites: [ {{ name: erp.example.com }} ]\n"
     );
     let parsed = hactl::inventory::parse(&text, &folder.join("inventory.yml"));
-    let inventory = parsed.unwrap_or_else(|errors| panic!("{}", errors.render(false))).inventory;
+    let inventory = parsed
+        .unwrap_or_else(|errors| panic!("{}", errors.render(false)))
+        .inventory;
     let keyring = Keyring::from_env(Arc::new(|_: &str| None));
     let secrets = Secrets::of_dns(&inventory, &keyring).unwrap_or_else(|error| panic!("{error}"));
     Dns::of(&inventory, &secrets)

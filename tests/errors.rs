@@ -136,8 +136,75 @@ fn command_line(book: &mut Book) {
         &["render", "--out", "full/precious"],
         &["lab", "cut", "srv1"],
         &["lab", "down", "nowhere.yml"],
+        &["dns", "show"],
+        &["dns", "switch"],
+        &["dns", "switch", "--to", "srv11"],
+        &["dns", "switch", "--to", "srv1"],
     ] {
         book.entry(&args.join(" "), &place.fails(args));
+    }
+}
+
+/// Names that are not switched, by a provider on this machine.
+fn dns(book: &mut Book) {
+    book.chapter("names");
+    let place = Place::new();
+    let inventory = |provider: &str| {
+        format!(
+            "cluster: acme\nhosts:\n  srv1: {{ address: 10.77.9.11, primary: true, public_address: 198.51.100.11 }}\n  \
+             srv2: {{ address: 10.77.9.12, roles: [app, db], public_address: 198.51.100.12 }}\n  \
+             lb1: {{ address: 10.77.9.13, roles: [lb] }}\n\
+             app: {{ kind: wsgi, url: 'https://git.example.com/shop.git', ref: v1, module: 'shop:app' }}\n\
+             sites:\n  - {{ name: shop.example.com }}\ndns:\n  names: [ shop.example.com ]\n  wait: 1\n  provider: {provider}\n"
+        )
+    };
+    place.write(
+        "inventory.yml",
+        inventory("{ kind: exec, run: 'sh script', timeout: 2 }"),
+    );
+    let is = |address: &str| format!("[ $HACTL_DNS_ACTION = swap ] || echo '{{\"values\":[{address}],\"ttl\":60}}'\n");
+    let old = is("\"198.51.100.11\"");
+    for (what, script) in [
+        ("nothing that makes sense", "echo hello".to_owned()),
+        (
+            "a command that fails",
+            "echo 'no route to the office' >&2; exit 1".to_owned(),
+        ),
+        ("another address", is("\"203.0.113.9\"")),
+        ("two addresses", is("\"198.51.100.11\",\"198.51.100.12\"")),
+        ("no record", is("")),
+        (
+            "a change that is refused",
+            format!("{old}[ $HACTL_DNS_ACTION = read ] || {{ echo denied >&2; exit 1; }}"),
+        ),
+        (
+            "a change that came too late",
+            format!("{old}[ $HACTL_DNS_ACTION = read ] || exit 3"),
+        ),
+        ("a change that does nothing", old),
+    ] {
+        place.write("script", script);
+        book.entry(what, &place.fails(&["dns", "switch", "--yes", "--to", "srv2"]));
+    }
+    book.entry("no place", &place.fails(&["dns", "switch", "--yes", "--to", "lb1"]));
+    for (what, provider) in [
+        (
+            "a key that is no base64",
+            "{ kind: rfc2136, server: 127.0.0.1:1, zone: example.com, key: k, secret: !secret file:script }",
+        ),
+        (
+            "a secret that is not set",
+            "{ kind: cloudflare, zone_id: 023e105f4ecef8ad9ca31a8372d0c353, token: !secret env:NOT_SET }",
+        ),
+        (
+            "a name server that is down",
+            "{ kind: rfc2136, server: 127.0.0.1:1, zone: example.com, key: k, secret: !secret file:key }",
+        ),
+    ] {
+        place.write("script", "not/base64!");
+        place.write("key", "c2VjcmV0");
+        place.write("inventory.yml", inventory(provider));
+        book.entry(what, &place.fails(&["dns", "switch", "--yes", "--to", "srv2"]));
     }
 }
 
@@ -860,6 +927,7 @@ fn every_error_in_one_text() {
     let mut book = Book::default();
     command_line(&mut book);
     benches(&mut book);
+    dns(&mut book);
     inventories(&mut book);
     secrets(&mut book);
     templates(&mut book);

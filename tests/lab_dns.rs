@@ -83,7 +83,10 @@ fn name_servers(stack: &Stack, net: &str) {
 
 /// What a server says, asked on its own host.
 fn dig(stack: &Stack, server: &str, question: &str) -> String {
-    stack.on(server, &format!("dig +short +norecurse +time=2 @127.0.0.1 {question} || true"))
+    stack.on(
+        server,
+        &format!("dig +short +norecurse +time=2 @127.0.0.1 {question} || true"),
+    )
 }
 
 /// How often the zone was changed.
@@ -105,7 +108,10 @@ fn switch(stack: &Stack, more: &[&str]) -> Said {
 }
 
 fn of(said: &Said, event: &str) -> Vec<Value> {
-    said.events().into_iter().filter(|line| line["event"] == event).collect()
+    said.events()
+        .into_iter()
+        .filter(|line| line["event"] == event)
+        .collect()
 }
 
 fn error(said: &Said) -> String {
@@ -128,11 +134,16 @@ fn names_are_led_from_one_host_to_the_other_and_never_blindly() {
 
     let show = stack.hactl(&["dns", "show"]).exits(0);
     assert_eq!(show.stdout.matches("srv1 (").count(), 8, "{}", show.stdout);
-    assert!(show.stdout.contains("10.77.122.12"), "found by the zone's NS records: {}", show.stdout);
+    assert!(
+        show.stdout.contains("10.77.122.12"),
+        "found by the zone's NS records: {}",
+        show.stdout
+    );
     let before = serial(&stack);
     let dry = stack.hactl(&["dns", "switch", "--to", "srv2", "--dry-run"]).exits(0);
     assert!(
-        dry.stdout.contains("~ erp.ha.example A srv1 (198.51.100.11) -> srv2 (198.51.100.12)"),
+        dry.stdout
+            .contains("~ erp.ha.example A srv1 (198.51.100.11) -> srv2 (198.51.100.12)"),
         "{}",
         dry.stdout
     );
@@ -142,7 +153,11 @@ fn names_are_led_from_one_host_to_the_other_and_never_blindly() {
     let said = switch(&stack, &["--from", "srv1", "--to", "srv2"]).exits(0);
     let switched = of(&said, "dns_switched");
     assert_eq!(switched.len(), 4);
-    assert!(switched.iter().all(|event| event["changed"] == true && event["ttl"] == 30 && event["old_ttl"] == 30));
+    assert!(
+        switched
+            .iter()
+            .all(|event| event["changed"] == true && event["ttl"] == 30 && event["old_ttl"] == 30)
+    );
     assert_eq!(of(&said, "dns_unverified").len(), 0);
     for server in ["11", "12"] {
         assert_eq!(dig(&stack, server, "erp.ha.example A"), "198.51.100.12");
@@ -152,7 +167,10 @@ fn names_are_led_from_one_host_to_the_other_and_never_blindly() {
 
     // What is right already is left.
     let again = switch(&stack, &["--to", "srv2"]).exits(0);
-    assert_eq!((&again.summary()["changed"], &again.summary()["unchanged"]), (&Value::from(0), &Value::from(4)));
+    assert_eq!(
+        (&again.summary()["changed"], &again.summary()["unchanged"]),
+        (&Value::from(0), &Value::from(4))
+    );
     assert_eq!(serial(&stack), "2");
 
     wrong_old_values(&stack);
@@ -183,7 +201,10 @@ fn wrong_old_values(stack: &Stack) {
         let before = serial(stack);
         let refused = switch(stack, &["--to", "srv1"]).exits(7);
         let message = error(&refused);
-        assert!(message.contains(found) && message.contains("nothing was changed"), "{message}");
+        assert!(
+            message.contains(found) && message.contains("nothing was changed"),
+            "{message}"
+        );
         assert_eq!(serial(stack), before, "{found}");
         assert_eq!(dig(stack, "11", "erp.ha.example A"), "198.51.100.12");
     }
@@ -217,7 +238,10 @@ fn wrong_keys(stack: &Stack) {
     stack.edit_inventory("key: hactl", "key: nobody");
     fails("BADKEY");
     stack.edit_inventory("key: nobody", "key: hactl");
-    stack.edit_inventory("    secret: !secret file:tsig", "    algorithm: hmac-sha512\n    secret: !secret file:tsig");
+    stack.edit_inventory(
+        "    secret: !secret file:tsig",
+        "    algorithm: hmac-sha512\n    secret: !secret file:tsig",
+    );
     std::fs::write(stack.folder().join("tsig"), KEY).unwrap();
     fails("BADKEY");
     stack.edit_inventory("    algorithm: hmac-sha512\n", "");
@@ -265,7 +289,12 @@ fn between_looking_and_writing(stack: &Stack) {
     let refused = runtime.block_on(dns::carry_out(&dns, &plan, &|_| {})).unwrap_err();
     assert_eq!(refused.kind, Kind::Refused, "{refused}");
     assert!(refused.message.contains("files.ha.example A: 203.0.113.9"), "{refused}");
-    assert!(refused.message.contains("erp.ha.example A still leads to 198.51.100.12"), "{refused}");
+    assert!(
+        refused
+            .message
+            .contains("erp.ha.example A still leads to 198.51.100.12"),
+        "{refused}"
+    );
     assert_eq!(serial(stack), before);
     somebody_else(
         stack,
@@ -286,14 +315,26 @@ fn a_ttl_is_set(stack: &Stack) {
         "update delete erp.ha.example A\\nupdate add erp.ha.example 3600 A 198.51.100.11",
     );
     stack.wait_until("the second server follows", || {
-        stack.on("12", "dig +norecurse @127.0.0.1 erp.ha.example A").contains("3600")
+        stack
+            .on("12", "dig +norecurse @127.0.0.1 erp.ha.example A")
+            .contains("3600")
     });
     let show = stack.hactl(&["dns", "show"]).exits(0);
-    assert!(show.stdout.contains("TTL 3600 s, and the inventory says 30 s"), "{}", show.stdout);
+    assert!(
+        show.stdout.contains("TTL 3600 s, and the inventory says 30 s"),
+        "{}",
+        show.stdout
+    );
     let said = switch(stack, &["--to", "srv1"]).exits(0);
-    let changed: Vec<Value> = of(&said, "dns_switched").into_iter().filter(|event| event["changed"] == true).collect();
+    let changed: Vec<Value> = of(&said, "dns_switched")
+        .into_iter()
+        .filter(|event| event["changed"] == true)
+        .collect();
     assert_eq!(changed.len(), 1);
-    assert_eq!((&changed[0]["old_ttl"], &changed[0]["ttl"]), (&Value::from(3600), &Value::from(30)));
+    assert_eq!(
+        (&changed[0]["old_ttl"], &changed[0]["ttl"]),
+        (&Value::from(3600), &Value::from(30))
+    );
 }
 
 /// The second server: the switch is done, and who is not led there is said. The first: nothing is done.
@@ -301,21 +342,41 @@ fn servers_that_are_down(stack: &Stack) {
     stack.on("12", "systemctl stop named");
     let began = Instant::now();
     let said = switch(stack, &["--to", "srv2"]).exits(4);
-    assert!(began.elapsed() < Duration::from_secs(30), "nobody waits for one that was down before");
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "nobody waits for one that was down before"
+    );
     let unverified = of(&said, "dns_unverified");
-    assert!(unverified.iter().all(|event| event["server"] == "10.77.122.12"), "{unverified:?}");
+    assert!(
+        unverified.iter().all(|event| event["server"] == "10.77.122.12"),
+        "{unverified:?}"
+    );
     assert_eq!((unverified.len(), &said.summary()["changed"]), (4, &Value::from(4)));
     assert_eq!(dig(stack, "11", "erp.ha.example A"), "198.51.100.12");
 
     // It runs, and does not follow: waited for as long as the inventory says.
-    stack.on("12", "sed -i 's/primaries {[^}]*}/primaries { 192.0.2.1; }/' /etc/bind/named.conf.local && systemctl start named");
+    stack.on(
+        "12",
+        "sed -i 's/primaries {[^}]*}/primaries { 192.0.2.1; }/' /etc/bind/named.conf.local && systemctl start named",
+    );
     stack.wait_until("it answers", || dig(stack, "12", "erp.ha.example A") == "198.51.100.11");
     stack.edit_inventory("wait: 40", "wait: 4");
     let show = stack.hactl(&["dns", "show"]).exits(4);
-    assert!(show.stdout.contains("the first server says 198.51.100.12"), "{}", show.stdout);
+    assert!(
+        show.stdout.contains("the first server says 198.51.100.12"),
+        "{}",
+        show.stdout
+    );
     let said = switch(stack, &["--to", "srv2"]).exits(4);
-    assert_eq!((of(&said, "dns_unverified").len(), &said.summary()["changed"]), (4, &Value::from(0)));
-    assert!(of(&said, "dns_waits").iter().all(|event| event["server"] == "10.77.122.12"));
+    assert_eq!(
+        (of(&said, "dns_unverified").len(), &said.summary()["changed"]),
+        (4, &Value::from(0))
+    );
+    assert!(
+        of(&said, "dns_waits")
+            .iter()
+            .all(|event| event["server"] == "10.77.122.12")
+    );
     stack.edit_inventory("wait: 4", "wait: 40");
     // Or until it does.
     let waits = ["dns", "switch", "--yes", "--format", "json", "--to", "srv2"];
@@ -342,7 +403,10 @@ fn servers_that_are_down(stack: &Stack) {
 /// Who switched, and when, is in the journal of this machine; what only looked is not.
 fn history(stack: &Stack) {
     let runs = find(&stack.folder().join(".local/state"));
-    let text: String = runs.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+    let text: String = runs
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .collect();
     assert!(text.contains("\"dns_switched\""), "{runs:?}");
     assert!(!text.contains(KEY) && !text.contains(OTHER));
 }

@@ -91,7 +91,10 @@ impl Cloudflare {
 
     fn read<T: for<'a> Deserialize<'a>>(&self, heard: &Heard) -> std::result::Result<T, Trouble> {
         let Ok(wrapped) = serde_json::from_str::<Wrapped<T>>(&heard.body) else {
-            let why = format!("Cloudflare answers {} and something that is not its API's", heard.status);
+            let why = format!(
+                "Cloudflare answers {} and something that is not its API's",
+                heard.status
+            );
             return Err(Trouble::Unknown(why));
         };
         if let (true, 200..=299, Some(result)) = (wrapped.success, heard.status, wrapped.result) {
@@ -118,7 +121,10 @@ impl Cloudflare {
     /// Everything that has this name.
     async fn entries(&self, name: &str) -> std::result::Result<Vec<Entry>, Trouble> {
         let all: Vec<Entry> = self.send("GET", &format!("?name={name}&per_page=100"), "").await?;
-        Ok(all.into_iter().filter(|entry| entry.name.eq_ignore_ascii_case(name)).collect())
+        Ok(all
+            .into_iter()
+            .filter(|entry| entry.name.eq_ignore_ascii_case(name))
+            .collect())
     }
 }
 
@@ -166,7 +172,9 @@ impl Provider for Cloudflare {
             let found = answer(&entries, record);
             let entry = entries.iter().find(|entry| entry.kind == record.kind.word());
             let Some(entry) = entry.filter(|_| found.leads_to(change.expected)) else {
-                return Err(Trouble::Conflict(format!("{record} leads to {found} now, says Cloudflare")));
+                return Err(Trouble::Conflict(format!(
+                    "{record} leads to {found} now, says Cloudflare"
+                )));
             };
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             if entry.id.is_empty() || !entry.id.chars().all(plain) {
@@ -180,7 +188,10 @@ impl Provider for Cloudflare {
             let written: Entry = self.send("PATCH", &format!("/{}", entry.id), &body.to_string()).await?;
             let values = BTreeSet::from([change.wanted]);
             if answer(std::slice::from_ref(&written), record).values != values {
-                let why = format!("Cloudflare took the change and says that {record} is {}", written.content);
+                let why = format!(
+                    "Cloudflare took the change and says that {record} is {}",
+                    written.content
+                );
                 return Err(Trouble::Unknown(why));
             }
         }

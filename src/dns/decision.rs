@@ -70,7 +70,13 @@ pub enum Refusal {
 
 /// The records of all names, of the families that hosts have.
 pub fn records(dns: &inventory::Dns) -> Vec<Record> {
-    let mut kinds: Vec<RecordKind> = dns.places.iter().flat_map(|place| &place.addresses).copied().map(RecordKind::of).collect();
+    let mut kinds: Vec<RecordKind> = dns
+        .places
+        .iter()
+        .flat_map(|place| &place.addresses)
+        .copied()
+        .map(RecordKind::of)
+        .collect();
     kinds.sort_unstable();
     kinds.dedup();
     let of_name = |name: &String| {
@@ -85,7 +91,11 @@ pub fn records(dns: &inventory::Dns) -> Vec<Record> {
 
 /// The address of a place for a kind of record.
 fn address(place: &Place, kind: RecordKind) -> Option<IpAddr> {
-    place.addresses.iter().copied().find(|address| RecordKind::of(*address) == kind)
+    place
+        .addresses
+        .iter()
+        .copied()
+        .find(|address| RecordKind::of(*address) == kind)
 }
 
 /// Hosts that an address stands for.

@@ -58,7 +58,10 @@ impl Hook {
     /// # Errors
     /// A token that is missing.
     pub fn new(given: &inventory::dns::ExecHook, folder: &Path, secrets: &Secrets) -> Result<Self> {
-        let token = given.token.is_some().then(|| secrets.get(inventory::Dns::EXEC).cloned());
+        let token = given
+            .token
+            .is_some()
+            .then(|| secrets.get(inventory::Dns::EXEC).cloned());
         Ok(Hook {
             run: given.run.clone(),
             folder: folder.to_owned(),
@@ -174,7 +177,9 @@ impl Provider for Hook {
                     ttl: read.ttl,
                     odd: None,
                 })
-                .map_err(|error| format!("prints something else than {{\"values\":[\"ADDRESS\"],\"ttl\":SECONDS}}: {error}")),
+                .map_err(|error| {
+                    format!("prints something else than {{\"values\":[\"ADDRESS\"],\"ttl\":SECONDS}}: {error}")
+                }),
             Err(failed) => Err(self.words(failed)),
         };
         vec![Said {
@@ -200,7 +205,10 @@ impl Provider for Hook {
                 // It may have done it before it failed; what is true is asked afterwards.
                 Err(failed) => {
                     let why = self.words(failed);
-                    return Err(Trouble::Unknown(format!("the command for {} failed: {why}", change.record)));
+                    return Err(Trouble::Unknown(format!(
+                        "the command for {} failed: {why}",
+                        change.record
+                    )));
                 }
             }
         }

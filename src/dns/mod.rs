@@ -220,6 +220,11 @@ impl Dns {
         }))
     }
 
+    /// Whether the names can lead to this host.
+    pub fn has_place(&self, host: &str) -> bool {
+        self.section.places.iter().any(|place| place.host == host)
+    }
+
     /// The records of the names: of the families that hosts have.
     pub fn records(&self) -> Vec<Record> {
         decision::records(&self.section)

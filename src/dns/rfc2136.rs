@@ -2,7 +2,7 @@
 //!
 //! The update carries the old value as a prerequisite: the server compares and swaps in one go, all records together.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -56,8 +56,8 @@ impl Updates {
             Algorithm::Sha512 => TsigAlgorithm::HmacSha512,
         };
         let name = absolute(&given.key).map_err(Error::usage)?;
-        let signer =
-            TSigner::new(key, algorithm, name, FUDGE).map_err(|_| bad("cannot be used with its algorithm".to_owned()))?;
+        let signer = TSigner::new(key, algorithm, name, FUDGE)
+            .map_err(|_| bad("cannot be used with its algorithm".to_owned()))?;
         Ok(Updates {
             server: given.server.clone(),
             zone: given.zone.clone(),
@@ -76,13 +76,24 @@ impl Updates {
             false => self.given.clone(),
             true => self.of_zone().await?,
         };
-        // Under another name it may be among them: then it is asked twice, which does no harm.
-        all.retain(|server| *server != self.server);
+        // It may be among them, by its name or by its address.
+        let own = address(&self.server).await.ok();
+        all.retain(|server| {
+            let same = server
+                .host
+                .parse()
+                .is_ok_and(|ip| Some(SocketAddr::new(ip, server.port)) == own);
+            !same && *server != self.server
+        });
         Ok(all)
     }
 
     async fn of_zone(&self) -> Result<Vec<DnsServer>, String> {
-        let known = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        let known = self
+            .found
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone();
         if let Some((_, servers)) = known.filter(|(when, _)| when.elapsed() < KNOWN_FOR) {
             return Ok(servers);
         }
@@ -118,10 +129,12 @@ impl Updates {
     async fn address_of(&self, answer: &Message, name: &Name) -> String {
         let addresses = |message: &Message| {
             let records = message.answers.iter().chain(&message.additionals);
-            let found = records.filter(|record| record.name == *name).find_map(|record| match &record.data {
-                RData::A(address) => Some(IpAddr::V4(address.0)),
-                _ => None,
-            });
+            let found = records
+                .filter(|record| record.name == *name)
+                .find_map(|record| match &record.data {
+                    RData::A(address) => Some(IpAddr::V4(address.0)),
+                    _ => None,
+                });
             found.map(|address| address.to_string())
         };
         if let Some(address) = addresses(answer) {
@@ -192,10 +205,10 @@ impl Provider for Updates {
         let server = address(&self.server)
             .await
             .map_err(|why| Trouble::Unreachable(of_server(why)))?;
-        let message = self
-            .message(changes)
-            .map_err(|why| Trouble::Rejected(of_server(why)))?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let message = self.message(changes).map_err(|why| Trouble::Rejected(of_server(why)))?;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |now| now.as_secs());
         wire::update(server, message, &self.signer, now)
             .await
             .map_err(|trouble| match trouble {

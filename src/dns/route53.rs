@@ -104,7 +104,10 @@ impl Route53 {
     /// # Errors
     /// A secret that is missing.
     pub fn new(given: &inventory::dns::Route53, secrets: &Secrets) -> Result<Self> {
-        let session = given.session.is_some().then(|| secrets.get(inventory::Dns::AWS_SESSION));
+        let session = given
+            .session
+            .is_some()
+            .then(|| secrets.get(inventory::Dns::AWS_SESSION));
         Ok(Route53 {
             http: Http::new(),
             endpoint: given.endpoint.clone(),
@@ -173,7 +176,11 @@ impl Route53 {
 
     /// Whether the name servers know the last change; `None`: there was none.
     async fn in_sync(&self) -> Option<std::result::Result<bool, Trouble>> {
-        let change = self.change.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()?;
+        let change = self
+            .change
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()?;
         let said = self.send("GET", &format!("change/{change}"), String::new()).await;
         Some(said.map(|body| status(&body).as_deref() == Some("INSYNC")))
     }
@@ -281,12 +288,18 @@ impl Provider for Route53 {
         let path = format!("hostedzone/{}/rrset", self.zone);
         let body = self.send("POST", &path, batch(changes)).await?;
         let id = Document::parse(&body).ok().and_then(|document| {
-            let id = texts(document.root(), "Id").first().copied()?.trim_start_matches("/change/").to_owned();
+            let id = texts(document.root(), "Id")
+                .first()
+                .copied()?
+                .trim_start_matches("/change/")
+                .to_owned();
             let plain = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric());
             plain.then_some(id)
         });
         let Some(id) = id else {
-            return Err(Trouble::Unknown("Route 53 took the change without naming it".to_owned()));
+            return Err(Trouble::Unknown(
+                "Route 53 took the change without naming it".to_owned(),
+            ));
         };
         *self.change.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(id);
         Ok(())

@@ -155,9 +155,8 @@ async fn after(dns: &Dns, plan: &Plan, trouble: Trouble) -> Result<bool> {
         _ => Kind::HostFailed,
     };
     let message = format!("{}\n{}", trouble.message(), lines.join("\n"));
-    Err(Error::new(kind, message).hint(
-        "hactl dns show says where every name leads; the same switch again goes on where this ended",
-    ))
+    Err(Error::new(kind, message)
+        .hint("hactl dns show says where every name leads; the same switch again goes on where this ended"))
 }
 
 /// Waits until everybody says what is wanted. Whoever did not answer before the switch, and does not now, is not waited for.

@@ -47,7 +47,9 @@ fn said(server: usize, text: &str) -> Said {
         }),
         Some('-') => Ok(Answer::default()),
         _ => {
-            let (values, ttl) = text.split_once('/').map_or((text, None), |(values, ttl)| (values, Some(ttl)));
+            let (values, ttl) = text
+                .split_once('/')
+                .map_or((text, None), |(values, ttl)| (values, Some(ttl)));
             Ok(Answer {
                 values: values.split('+').map(ip).collect(),
                 ttl: ttl.map(|ttl| ttl.parse().unwrap()),
@@ -68,7 +70,11 @@ fn decided(answers: &str, to: &str, from: Option<&str>) -> String {
             name: "erp.example.com".into(),
             kind: RecordKind::A,
         },
-        said: answers.split(' ').enumerate().map(|(at, text)| said(at + 1, text)).collect(),
+        said: answers
+            .split(' ')
+            .enumerate()
+            .map(|(at, text)| said(at + 1, text))
+            .collect(),
     };
     let wish = Wish {
         to: to.into(),
@@ -101,13 +107,33 @@ fn decisions() {
         ("10.0.0.2/60", "srv1", Some("twin"), "10.0.0.2 -> 10.0.0.1/60"),
         ("10.0.0.3/60", "srv2", None, "10.0.0.3 -> 10.0.0.2/60"),
         // Others lag, are ahead, or are down.
-        ("10.0.0.1/60 10.0.0.2/60 10.0.0.1/60", "srv2", Some("srv1"), "10.0.0.1 -> 10.0.0.2/60"),
+        (
+            "10.0.0.1/60 10.0.0.2/60 10.0.0.1/60",
+            "srv2",
+            Some("srv1"),
+            "10.0.0.1 -> 10.0.0.2/60",
+        ),
         ("10.0.0.1/60 !down", "srv2", None, "10.0.0.1 -> 10.0.0.2/60"),
         ("10.0.0.2/60 !down", "srv2", None, "right"),
         // Anything else is left.
-        ("10.0.0.9/60", "srv2", None, "wrong: ns1 leads to 10.0.0.9, which is no host of the inventory"),
-        ("10.0.0.9/60", "srv2", Some("srv1"), "wrong: ns1 leads to 10.0.0.9, which is no host of the inventory"),
-        ("10.0.0.3/60", "srv2", Some("srv1"), "wrong: ns1 leads to 10.0.0.3, which is srv3, not srv1"),
+        (
+            "10.0.0.9/60",
+            "srv2",
+            None,
+            "wrong: ns1 leads to 10.0.0.9, which is no host of the inventory",
+        ),
+        (
+            "10.0.0.9/60",
+            "srv2",
+            Some("srv1"),
+            "wrong: ns1 leads to 10.0.0.9, which is no host of the inventory",
+        ),
+        (
+            "10.0.0.3/60",
+            "srv2",
+            Some("srv1"),
+            "wrong: ns1 leads to 10.0.0.3, which is srv3, not srv1",
+        ),
         ("-", "srv2", None, "wrong: ns1 does not exist"),
         ("?alias", "srv2", None, "wrong: ns1 alias"),
         (
@@ -128,7 +154,12 @@ fn decisions() {
             Some("srv1"),
             "wrong: ns2 leads to 10.0.0.3 there, while ns1 says 10.0.0.1",
         ),
-        ("10.0.0.2/60 -", "srv2", None, "wrong: ns2 leads to nothing there, while ns1 says 10.0.0.2"),
+        (
+            "10.0.0.2/60 -",
+            "srv2",
+            None,
+            "wrong: ns2 leads to nothing there, while ns1 says 10.0.0.2",
+        ),
         // Whoever takes changes must say what there is.
         ("!down 10.0.0.1/60", "srv2", None, "silent: ns1 down"),
         ("10.0.0.1/60", "srv9", None, "no place: srv9"),
@@ -148,18 +179,27 @@ fn all_or_nothing() {
         },
         said: vec![said(1, answer)],
     };
-    let looks = [look("erp.example.com", "10.0.0.1/60"), look("www.example.com", "10.0.0.9/60")];
+    let looks = [
+        look("erp.example.com", "10.0.0.1/60"),
+        look("www.example.com", "10.0.0.9/60"),
+    ];
     let wish = Wish {
         to: "srv2".into(),
         from: None,
     };
-    assert!(matches!(plan(&section(), &looks, &wish), Err(Refusal::Wrong { record, .. }) if record.name == "www.example.com"));
+    assert!(
+        matches!(plan(&section(), &looks, &wish), Err(Refusal::Wrong { record, .. }) if record.name == "www.example.com")
+    );
 }
 
 #[test]
 fn records_are_of_the_families_that_hosts_have() {
     let mut section = section();
-    for (place, six) in section.places.iter_mut().zip(["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4"]) {
+    for (place, six) in section
+        .places
+        .iter_mut()
+        .zip(["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4"])
+    {
         place.addresses.push(ip(six));
     }
     let all: Vec<String> = records(&section).iter().map(ToString::to_string).collect();
@@ -175,18 +215,37 @@ fn answers_of_servers() {
     let name = super::servers::absolute("erp.example.com").unwrap();
     let mut message = Message::query();
     message.metadata.response_code = ResponseCode::NoError;
-    message.add_answer(hickory_proto::rr::Record::from_rdata(name.clone(), 60, RData::A(A::new(10, 0, 0, 1))));
-    assert!(super::servers::read(&message, &name).unwrap_err().contains("not authoritative"));
+    message.add_answer(hickory_proto::rr::Record::from_rdata(
+        name.clone(),
+        60,
+        RData::A(A::new(10, 0, 0, 1)),
+    ));
+    assert!(
+        super::servers::read(&message, &name)
+            .unwrap_err()
+            .contains("not authoritative")
+    );
     message.metadata.authoritative = true;
     assert!(super::servers::read(&message, &name).unwrap().is(ip("10.0.0.1"), 60));
     let other = Name::from_ascii("other.example.com.").unwrap();
     // Of another name, which came along.
-    message.add_answer(hickory_proto::rr::Record::from_rdata(other.clone(), 60, RData::A(A::new(10, 0, 0, 2))));
+    message.add_answer(hickory_proto::rr::Record::from_rdata(
+        other.clone(),
+        60,
+        RData::A(A::new(10, 0, 0, 2)),
+    ));
     assert!(super::servers::read(&message, &name).unwrap().is(ip("10.0.0.1"), 60));
     message.answers.clear();
     assert_eq!(super::servers::read(&message, &name).unwrap().to_string(), "nothing");
-    message.add_answer(hickory_proto::rr::Record::from_rdata(name.clone(), 60, RData::CNAME(CNAME(other))));
-    assert_eq!(super::servers::read(&message, &name).unwrap().to_string(), "is an alias of other.example.com");
+    message.add_answer(hickory_proto::rr::Record::from_rdata(
+        name.clone(),
+        60,
+        RData::CNAME(CNAME(other)),
+    ));
+    assert_eq!(
+        super::servers::read(&message, &name).unwrap().to_string(),
+        "is an alias of other.example.com"
+    );
     message.metadata.response_code = ResponseCode::Refused;
     assert!(super::servers::read(&message, &name).unwrap_err().contains("REFUSED"));
 }

@@ -48,7 +48,9 @@ pub async fn ask(server: SocketAddr, name: &Name, kind: RecordType) -> Result<Me
             Ok(None) => {}
         }
     }
-    let heard = tcp(server, &bytes).await.map_err(|trouble| trouble.message().to_owned())?;
+    let heard = tcp(server, &bytes)
+        .await
+        .map_err(|trouble| trouble.message().to_owned())?;
     match Message::from_bytes(&heard) {
         Ok(answer) if fits(&answer) => Ok(answer),
         Ok(_) => Err("answers another question".to_owned()),
@@ -127,7 +129,9 @@ pub async fn update(server: SocketAddr, mut update: Message, signer: &TSigner, n
         && answer.metadata.message_type == MessageType::Response
         && answer.metadata.op_code == OpCode::Update;
     if !fits {
-        return Err(Trouble::Unknown("answers something else than what it was asked".to_owned()));
+        return Err(Trouble::Unknown(
+            "answers something else than what it was asked".to_owned(),
+        ));
     }
     let key = signer.signer_name().to_utf8();
     let key = key.trim_end_matches('.');

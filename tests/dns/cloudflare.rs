@@ -39,13 +39,19 @@ fn answer(entries: &mut [Value], asked: &Asked) -> (u16, String) {
     if asked.header("authorization") != format!("Bearer {TOKEN}") {
         return (403, refusal(10000, "Authentication error"));
     }
-    let rest = asked.path.strip_prefix(&format!("/client/v4/zones/{ZONE}/dns_records")).expect("the zone");
+    let rest = asked
+        .path
+        .strip_prefix(&format!("/client/v4/zones/{ZONE}/dns_records"))
+        .expect("the zone");
     if asked.method == "GET" {
         let name = rest.strip_prefix("?name=").expect("a name").split('&').next().unwrap();
         let found: Vec<&Value> = entries.iter().filter(|entry| entry["name"] == name).collect();
         return (200, wrapped(&json!(found)));
     }
-    assert_eq!((asked.method.as_str(), asked.header("content-type")), ("PATCH", "application/json"));
+    assert_eq!(
+        (asked.method.as_str(), asked.header("content-type")),
+        ("PATCH", "application/json")
+    );
     let body: Value = serde_json::from_str(&asked.body).expect("JSON");
     let id = rest.trim_start_matches('/');
     let Some(entry) = entries.iter_mut().find(|entry| entry["id"] == id) else {
@@ -73,17 +79,37 @@ fn a_record_is_switched_and_the_rest_of_it_stays() {
         // Clients see Cloudflare's own addresses here, and no TTL is the inventory's.
         entry("a2", "files.example.com", "A", "198.51.100.11", 1, true),
     ]);
-    let dns = dns(folder.path(), &provider(server.port), "erp.example.com, files.example.com");
+    let dns = dns(
+        folder.path(),
+        &provider(server.port),
+        "erp.example.com, files.example.com",
+    );
     let switched = switch(&dns).unwrap();
     assert!(switched.records.iter().all(|done| done.changed) && switched.unverified.is_empty());
     let ttls: Vec<_> = switched.records.iter().map(|done| (done.old_ttl, done.ttl)).collect();
     assert_eq!(ttls, [(Some(300), Some(60)), (None, None)]);
-    let bodies: Vec<Value> = server.writes().iter().map(|asked| serde_json::from_str(&asked.body).unwrap()).collect();
-    assert_eq!(bodies, [json!({ "content": "198.51.100.12", "ttl": 60 }), json!({ "content": "198.51.100.12" })]);
+    let bodies: Vec<Value> = server
+        .writes()
+        .iter()
+        .map(|asked| serde_json::from_str(&asked.body).unwrap())
+        .collect();
+    assert_eq!(
+        bodies,
+        [
+            json!({ "content": "198.51.100.12", "ttl": 60 }),
+            json!({ "content": "198.51.100.12" })
+        ]
+    );
     let paths: Vec<String> = server.writes().into_iter().map(|asked| asked.path).collect();
-    assert!(paths[0].ends_with("/dns_records/a1") && paths[1].ends_with("/dns_records/a2"), "{paths:?}");
+    assert!(
+        paths[0].ends_with("/dns_records/a1") && paths[1].ends_with("/dns_records/a2"),
+        "{paths:?}"
+    );
     let entries = entries.lock().unwrap();
-    assert_eq!((&entries[0]["comment"], &entries[2]["proxied"]), (&json!("kept"), &json!(true)));
+    assert_eq!(
+        (&entries[0]["comment"], &entries[2]["proxied"]),
+        (&json!("kept"), &json!(true))
+    );
     drop(entries);
 
     let again = switch(&dns).unwrap();
@@ -97,10 +123,22 @@ fn what_is_not_an_address_of_a_host_is_not_written() {
     let name = "erp.example.com";
     let old = || entry("a1", name, "A", "198.51.100.11", 60, false);
     for (entries, found) in [
-        (vec![entry("a1", name, "A", "203.0.113.9", 60, false)], "leads to 203.0.113.9, which is no host"),
-        (vec![old(), entry("a2", name, "A", "198.51.100.12", 60, false)], "more than one address"),
-        (vec![old(), entry("a2", name, "A", "198.51.100.11", 60, false)], "has 198.51.100.11 twice"),
-        (vec![entry("c1", name, "CNAME", "other.example.com", 60, false)], "is an alias of other.example.com"),
+        (
+            vec![entry("a1", name, "A", "203.0.113.9", 60, false)],
+            "leads to 203.0.113.9, which is no host",
+        ),
+        (
+            vec![old(), entry("a2", name, "A", "198.51.100.12", 60, false)],
+            "more than one address",
+        ),
+        (
+            vec![old(), entry("a2", name, "A", "198.51.100.11", 60, false)],
+            "has 198.51.100.11 twice",
+        ),
+        (
+            vec![entry("c1", name, "CNAME", "other.example.com", 60, false)],
+            "is an alias of other.example.com",
+        ),
         (vec![], "does not exist"),
     ] {
         let (server, _) = server(entries);
@@ -134,16 +172,25 @@ fn a_token_that_may_not_and_a_service_that_is_down() {
     let wrong = provider(good.port).replace(TOKEN, "another-token-than-that");
     let failed = switch(&dns(folder.path(), &wrong, "erp.example.com")).unwrap_err();
     assert!(failed.message.contains("Authentication error (10000)"), "{failed}");
-    assert!(failed.message.contains("nothing was changed") && !failed.message.contains("another-token"), "{failed}");
+    assert!(
+        failed.message.contains("nothing was changed") && !failed.message.contains("another-token"),
+        "{failed}"
+    );
 
     // It may read and not write.
     let server = Server::start(|asked| match asked.method.as_str() {
-        "GET" => answer(&mut [entry("a1", "erp.example.com", "A", "198.51.100.11", 60, false)], asked),
+        "GET" => answer(
+            &mut [entry("a1", "erp.example.com", "A", "198.51.100.11", 60, false)],
+            asked,
+        ),
         _ => (403, refusal(10000, "Authentication error")),
     });
     let failed = switch(&dns(folder.path(), &provider(server.port), "erp.example.com")).unwrap_err();
     assert_eq!(failed.kind, Kind::HostFailed);
-    assert!(failed.message.contains("Zone / DNS / Edit") && failed.message.contains("still leads to"), "{failed}");
+    assert!(
+        failed.message.contains("Zone / DNS / Edit") && failed.message.contains("still leads to"),
+        "{failed}"
+    );
 
     let down = switch(&dns(folder.path(), &provider(1), "erp.example.com")).unwrap_err();
     assert_eq!(down.kind, Kind::Unreachable, "{down}");

@@ -44,7 +44,10 @@ fn write(folder: &Path, text: &str) {
 }
 
 fn read(folder: &Path, name: &str) -> String {
-    std::fs::read_to_string(folder.join(name)).unwrap_or_default().trim_end().to_owned()
+    std::fs::read_to_string(folder.join(name))
+        .unwrap_or_default()
+        .trim_end()
+        .to_owned()
 }
 
 #[test]
@@ -53,7 +56,10 @@ fn a_script_switches() {
     let dns = dns(folder.path(), &provider(""), "erp.example.com");
     let switched = switch(&dns).unwrap();
     assert!(switched.records[0].changed && switched.unverified.is_empty());
-    assert_eq!((switched.records[0].old_ttl, switched.records[0].ttl), (Some(300), Some(60)));
+    assert_eq!(
+        (switched.records[0].old_ttl, switched.records[0].ttl),
+        (Some(300), Some(60))
+    );
     assert_eq!(read(folder.path(), "erp.example.com.A"), "198.51.100.12 60");
     assert_eq!(read(folder.path(), "argv"), "", "no values in its words");
     let asked: Vec<serde_json::Value> = read(folder.path(), "stdin")
@@ -77,7 +83,10 @@ fn another_old_value_is_left() {
     write(folder.path(), "203.0.113.9 60");
     let refused = switch(&dns).unwrap_err();
     assert_eq!(refused.kind, Kind::Refused);
-    assert!(refused.message.contains("leads to 203.0.113.9, which is no host"), "{refused}");
+    assert!(
+        refused.message.contains("leads to 203.0.113.9, which is no host"),
+        "{refused}"
+    );
     assert_eq!(read(folder.path(), "erp.example.com.A"), "203.0.113.9 60");
 
     // The script sees it at the moment of the change: status 3.
@@ -97,13 +106,19 @@ fn a_script_that_fails_or_hangs_or_talks_nonsense() {
     let failed = switch(&quick).unwrap_err();
     assert_eq!(failed.kind, Kind::HostFailed);
     assert!(failed.message.contains("exit status 9: *** does not do"), "{failed}");
-    assert!(failed.message.contains("still leads to 198.51.100.11") && !failed.message.contains(TOKEN), "{failed}");
+    assert!(
+        failed.message.contains("still leads to 198.51.100.11") && !failed.message.contains(TOKEN),
+        "{failed}"
+    );
     std::fs::remove_file(folder.path().join("fails")).unwrap();
 
     std::fs::write(folder.path().join("sleeps"), "").unwrap();
     let began = Instant::now();
     let failed = switch(&quick).unwrap_err();
-    assert!(failed.message.contains("took longer than 1 s and was ended"), "{failed}");
+    assert!(
+        failed.message.contains("took longer than 1 s and was ended"),
+        "{failed}"
+    );
     assert!(began.elapsed() < Duration::from_secs(20));
 
     std::fs::write(folder.path().join("records"), "echo '[]'").unwrap();
@@ -112,5 +127,8 @@ fn a_script_that_fails_or_hangs_or_talks_nonsense() {
     assert!(failed.message.contains("prints something else"), "{failed}");
     std::fs::write(folder.path().join("records"), "exit 5").unwrap();
     let failed = switch(&quick).unwrap_err();
-    assert!(failed.message.contains("exit status 5; nothing was changed"), "{failed}");
+    assert!(
+        failed.message.contains("exit status 5; nothing was changed"),
+        "{failed}"
+    );
 }

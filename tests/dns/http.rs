@@ -82,7 +82,9 @@ fn read(input: &mut BufReader<TcpStream>) -> Option<Asked> {
     loop {
         let mut line = String::new();
         input.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
         headers.push((name.to_lowercase(), value.trim().to_owned()));
     }
     let length = headers.iter().find(|(name, _)| name == "content-length");

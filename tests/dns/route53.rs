@@ -73,9 +73,21 @@ fn signatures_are_those_that_aws_published() {
     let form: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded")];
     for (method, path, headers, body, signature) in [
         // get-vanilla
-        ("GET", "/", &[][..], "", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
+        (
+            "GET",
+            "/",
+            &[][..],
+            "",
+            "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
+        ),
         // post-vanilla
-        ("POST", "/", &[][..], "", "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"),
+        (
+            "POST",
+            "/",
+            &[][..],
+            "",
+            "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b",
+        ),
         // get-vanilla-query-order-key-case
         (
             "GET",
@@ -104,17 +116,29 @@ fn signatures_are_those_that_aws_published() {
         let uri = format!("https://example.amazonaws.com{path}");
         let request = signer.signed(method, &uri, headers, body.to_owned(), time).unwrap();
         let authorization = request.headers()["authorization"].to_str().unwrap();
-        assert!(authorization.ends_with(&format!("Signature={signature}")), "{method} {path}: {authorization}");
+        assert!(
+            authorization.ends_with(&format!("Signature={signature}")),
+            "{method} {path}: {authorization}"
+        );
         assert_eq!(request.headers()["x-amz-date"], "20150830T123600Z");
     }
     let token = Secret::new("a-token");
-    let signer = Signer::new(&Secret::new(ID), &Secret::new(KEY), Some(&token), "us-east-1", "service");
+    let signer = Signer::new(
+        &Secret::new(ID),
+        &Secret::new(KEY),
+        Some(&token),
+        "us-east-1",
+        "service",
+    );
     let request = signer
         .signed("GET", "https://example.amazonaws.com/", &[], String::new(), time)
         .unwrap();
     assert_eq!(request.headers()["x-amz-security-token"], "a-token");
     let authorization = request.headers()["authorization"].to_str().unwrap();
-    assert!(authorization.contains("x-amz-security-token"), "the token is signed, too");
+    assert!(
+        authorization.contains("x-amz-security-token"),
+        "the token is signed, too"
+    );
 }
 
 /// The zone as it is there: address and TTL of each name, and how often it is still asked before a change is everywhere.
@@ -155,24 +179,48 @@ fn change(status: &str) -> String {
 
 /// What Route 53 does: all of a batch or nothing, and a record set is deleted only when it is exactly that.
 fn answer(zone: &mut Zone, asked: &Asked) -> (u16, String) {
-    assert_eq!(signature(asked).split('/').skip(1).collect::<Vec<_>>(), ["us-east-1", "route53", "aws4_request"]);
+    assert_eq!(
+        signature(asked).split('/').skip(1).collect::<Vec<_>>(),
+        ["us-east-1", "route53", "aws4_request"]
+    );
     if asked.method == "GET" && asked.path.starts_with("/2013-04-01/change/") {
         assert_eq!(asked.path, "/2013-04-01/change/C2682N5HXP0BZ4");
         let status = if zone.pending > 0 { "PENDING" } else { "INSYNC" };
         zone.pending = zone.pending.saturating_sub(1);
-        return (200, format!("<GetChangeResponse xmlns=\"{XMLNS}\">{}</GetChangeResponse>", change(status)));
+        return (
+            200,
+            format!(
+                "<GetChangeResponse xmlns=\"{XMLNS}\">{}</GetChangeResponse>",
+                change(status)
+            ),
+        );
     }
-    let path = asked.path.strip_prefix("/2013-04-01/hostedzone/Z2FDTNDATAQYW2/rrset").expect("the zone");
+    let path = asked
+        .path
+        .strip_prefix("/2013-04-01/hostedzone/Z2FDTNDATAQYW2/rrset")
+        .expect("the zone");
     if asked.method == "GET" {
-        let name = path.strip_prefix("?name=").expect("a name").split('&').next().unwrap().trim_end_matches('.');
+        let name = path
+            .strip_prefix("?name=")
+            .expect("a name")
+            .split('&')
+            .next()
+            .unwrap()
+            .trim_end_matches('.');
         let from = zone.records.iter().skip_while(|(known, _, _)| *known != name);
         // As it does: this name, and what comes behind it.
         let sets: String = from.map(|(name, address, ttl)| set(name, &a(address, *ttl))).collect();
         return (200, list(&sets));
     }
-    assert_eq!((asked.method.as_str(), path, asked.header("content-type")), ("POST", "", "text/xml"));
+    assert_eq!(
+        (asked.method.as_str(), path, asked.header("content-type")),
+        ("POST", "", "text/xml")
+    );
     let document = roxmltree::Document::parse(&asked.body).expect("XML");
-    assert_eq!(document.root_element().tag_name().name(), "ChangeResourceRecordSetsRequest");
+    assert_eq!(
+        document.root_element().tag_name().name(),
+        "ChangeResourceRecordSetsRequest"
+    );
     assert_eq!(document.root_element().tag_name().namespace(), Some(XMLNS));
     let mut next = zone.records.clone();
     for change in document.descendants().filter(|node| node.tag_name().name() == "Change") {
@@ -181,7 +229,10 @@ fn answer(zone: &mut Zone, asked: &Asked) -> (u16, String) {
             found.and_then(|node| node.text()).unwrap_or_default().to_owned()
         };
         assert_eq!(text("Type"), "A");
-        let (name, ttl) = (text("Name").trim_end_matches('.').to_owned(), text("TTL").parse::<u32>().unwrap());
+        let (name, ttl) = (
+            text("Name").trim_end_matches('.').to_owned(),
+            text("TTL").parse::<u32>().unwrap(),
+        );
         let at = next.iter().position(|(known, _, _)| *known == name).expect("the name");
         match text("Action").as_str() {
             "DELETE" if (&next[at].1, next[at].2) == (&text("Value"), ttl) => next[at].1.clear(),
@@ -196,7 +247,10 @@ fn answer(zone: &mut Zone, asked: &Asked) -> (u16, String) {
     }
     zone.records = next;
     let response = "ChangeResourceRecordSetsResponse";
-    (200, format!("<{response} xmlns=\"{XMLNS}\">{}</{response}>", change("PENDING")))
+    (
+        200,
+        format!("<{response} xmlns=\"{XMLNS}\">{}</{response}>", change("PENDING")),
+    )
 }
 
 fn provider(port: u16) -> String {
@@ -223,7 +277,11 @@ fn all_names_in_one_batch_which_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let zone = zone();
     let server = server(&zone);
-    let dns = dns(folder.path(), &provider(server.port), "erp.example.com, files.example.com");
+    let dns = dns(
+        folder.path(),
+        &provider(server.port),
+        "erp.example.com, files.example.com",
+    );
     let switched = switch(&dns).unwrap();
     assert_eq!(switched.unverified, []);
     assert!(switched.records.iter().all(|done| done.changed && done.ttl == Some(60)));
@@ -233,7 +291,10 @@ fn all_names_in_one_batch_which_is_waited_for() {
     assert_eq!(zone.lock().unwrap().records, expected);
     assert_eq!(server.writes().len(), 1);
     let changes = |asked: &Asked| asked.path.contains("/change/");
-    assert!(server.asked().iter().filter(|asked| changes(asked)).count() >= 3, "until INSYNC");
+    assert!(
+        server.asked().iter().filter(|asked| changes(asked)).count() >= 3,
+        "until INSYNC"
+    );
 
     let again = switch(&dns).unwrap();
     assert!(again.records.iter().all(|done| !done.changed));
@@ -248,7 +309,11 @@ fn a_change_that_never_arrives_is_said() {
     let server = server(&zone);
     let switched = switch(&dns(folder.path(), &provider(server.port), "erp.example.com")).unwrap();
     assert_eq!(switched.unverified.len(), 1);
-    assert!(switched.unverified[0].why.contains("PENDING"), "{:?}", switched.unverified);
+    assert!(
+        switched.unverified[0].why.contains("PENDING"),
+        "{:?}",
+        switched.unverified
+    );
 }
 
 /// Route 53 itself refuses what was changed after hactl had looked.
@@ -264,11 +329,24 @@ fn the_old_value_is_a_precondition() {
         }
         answer(&mut zone, asked)
     });
-    let refused = switch(&dns(folder.path(), &provider(server.port), "erp.example.com, files.example.com")).unwrap_err();
+    let refused = switch(&dns(
+        folder.path(),
+        &provider(server.port),
+        "erp.example.com, files.example.com",
+    ))
+    .unwrap_err();
     assert_eq!(refused.kind, Kind::Refused, "{refused}");
     assert!(refused.message.contains("do not match the current values"), "{refused}");
-    assert!(refused.message.contains("erp.example.com A still leads to 198.51.100.11"), "{refused}");
-    assert!(refused.message.contains("files.example.com A: 203.0.113.9"), "{refused}");
+    assert!(
+        refused
+            .message
+            .contains("erp.example.com A still leads to 198.51.100.11"),
+        "{refused}"
+    );
+    assert!(
+        refused.message.contains("files.example.com A: 203.0.113.9"),
+        "{refused}"
+    );
     assert_eq!(zone.lock().unwrap().records[0].1, "198.51.100.11");
 }
 
@@ -279,7 +357,10 @@ fn what_is_not_an_address_of_a_host_is_not_written() {
     let alias = "<Type>A</Type><AliasTarget><HostedZoneId>Z35SXDOTRQ7X7K</HostedZoneId><DNSName>lb.example.com.</DNSName><EvaluateTargetHealth>false</EvaluateTargetHealth></AliasTarget>";
     let cname = "<Type>CNAME</Type><TTL>60</TTL><ResourceRecords><ResourceRecord><Value>other.example.com.</Value></ResourceRecord></ResourceRecords>";
     for (sets, found) in [
-        (set("erp.example.com", &a("203.0.113.9", 60)), "leads to 203.0.113.9, which is no host"),
+        (
+            set("erp.example.com", &a("203.0.113.9", 60)),
+            "leads to 203.0.113.9, which is no host",
+        ),
         (set("erp.example.com", routing), "has a routing policy"),
         (set("erp.example.com", alias), "is an alias of a resource of AWS"),
         (set("erp.example.com", cname), "is an alias of other.example.com"),

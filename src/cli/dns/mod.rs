@@ -4,7 +4,9 @@ mod show;
 mod switch;
 
 use super::context::{Context, Ended, keyring};
-use crate::dns::Dns;
+use super::run::Run;
+use crate::dns::{Dns, Switched, Told};
+use crate::engine::Event;
 use crate::error::{Error, Result};
 use crate::inventory::Inventory;
 use crate::inventory::secrets::Secrets;
@@ -44,4 +46,39 @@ fn names(inventory: &Inventory) -> Result<(Dns, Secrets)> {
     let secrets = Secrets::of_dns(inventory, &keyring())?;
     let dns = Dns::of(inventory, &secrets)?.ok_or_else(without)?;
     Ok((dns, secrets))
+}
+
+/// Whom a switch waits for, as an event.
+fn waits(run: &Run, told: Told) {
+    let Told::Waits { record, server, says } = told;
+    run.engine.events.send(Event::DnsWaits {
+        name: record.name,
+        record: record.kind.word().to_owned(),
+        server,
+        says,
+    });
+}
+
+/// How a switch ended, as events: for JSON and for the journal.
+fn tell(run: &Run, switched: &Switched) {
+    for done in &switched.records {
+        run.engine.events.send(Event::DnsSwitched {
+            name: done.record.name.clone(),
+            record: done.record.kind.word().to_owned(),
+            from: done.from.to_string(),
+            to: done.to.to_string(),
+            host: switched.to.clone(),
+            changed: done.changed,
+            ttl: done.ttl,
+            old_ttl: done.old_ttl,
+        });
+    }
+    for unverified in &switched.unverified {
+        run.engine.events.send(Event::DnsUnverified {
+            name: unverified.record.name.clone(),
+            record: unverified.record.kind.word().to_owned(),
+            server: unverified.server.clone(),
+            says: unverified.why.clone(),
+        });
+    }
 }

@@ -110,11 +110,7 @@ fn judge(section: &inventory::Dns, look: &Look, index: usize) -> Finding {
         true => Verdict::Good,
         false => Verdict::Warning,
     };
-    Finding {
-        verdict,
-        hosts,
-        detail,
-    }
+    Finding { verdict, hosts, detail }
 }
 
 /// Hosts that all of an answer's addresses stand for.

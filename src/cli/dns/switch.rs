@@ -6,7 +6,7 @@ use super::super::context::{Context, Ended, Prepared};
 use super::super::run::Run;
 use crate::dns::decision::{Decision, Plan, Wish, hosts_of, plan};
 use crate::dns::{Dns, Switched, Told, carry_out};
-use crate::engine::{Event, Summary, Urgency};
+use crate::engine::{Summary, Urgency};
 use crate::error::{Error, Kind, Result};
 use crate::quote::terminal;
 use crate::report::Note;
@@ -88,15 +88,7 @@ async fn switch(args: &Args, context: &Context, run: &Run, dns: &Dns, consent: C
     if changes > 0 && !agrees(consent, format!("Lead these names to {}?", terminal(&plan.to))).await? {
         return Err(Error::new(Kind::Interrupted, "not confirmed; nothing was changed"));
     }
-    let tell = |told: Told| {
-        let Told::Waits { record, server, says } = told;
-        run.engine.events.send(Event::DnsWaits {
-            name: record.name,
-            record: record.kind.word().to_owned(),
-            server,
-            says,
-        });
-    };
+    let tell = |told: Told| super::waits(run, told);
     // What was sent cannot be taken back, so the first Ctrl-C waits for how it ends.
     let switched = tokio::select! {
         switched = carry_out(dns, &plan, &tell) => switched?,
@@ -105,7 +97,7 @@ async fn switch(args: &Args, context: &Context, run: &Run, dns: &Dns, consent: C
                 .hint("hactl dns show says where they lead"));
         }
     };
-    tell_all(run, &switched);
+    super::tell(run, &switched);
     run.settle().await;
     let text: String = switched.records.iter().map(|done| line(&switched, done)).collect();
     context.console.result(&text);
@@ -118,30 +110,6 @@ async fn switch(args: &Args, context: &Context, run: &Run, dns: &Dns, consent: C
         failed,
         ..Summary::default()
     })
-}
-
-/// Everything as events: for JSON and for the journal.
-fn tell_all(run: &Run, switched: &Switched) {
-    for done in &switched.records {
-        run.engine.events.send(Event::DnsSwitched {
-            name: done.record.name.clone(),
-            record: done.record.kind.word().to_owned(),
-            from: done.from.to_string(),
-            to: done.to.to_string(),
-            host: switched.to.clone(),
-            changed: done.changed,
-            ttl: done.ttl,
-            old_ttl: done.old_ttl,
-        });
-    }
-    for unverified in &switched.unverified {
-        run.engine.events.send(Event::DnsUnverified {
-            name: unverified.record.name.clone(),
-            record: unverified.record.kind.word().to_owned(),
-            server: unverified.server.clone(),
-            says: unverified.why.clone(),
-        });
-    }
 }
 
 /// What would be done.
@@ -198,7 +166,13 @@ fn line(switched: &Switched, done: &crate::dns::Done) -> String {
         return format!("{head}; its TTL is {} s now\n", done.ttl.unwrap_or_default());
     }
     match done.old_ttl {
-        Some(old) => format!("{head}; resolvers may lead visitors to {} for another {old} s\n", done.from),
-        None => format!("{head}; how long resolvers lead visitors to {}, the provider does not tell\n", done.from),
+        Some(old) => format!(
+            "{head}; resolvers may lead visitors to {} for another {old} s\n",
+            done.from
+        ),
+        None => format!(
+            "{head}; how long resolvers lead visitors to {}, the provider does not tell\n",
+            done.from
+        ),
     }
 }

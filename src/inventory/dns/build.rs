@@ -6,9 +6,8 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::model::{Algorithm, Cloudflare, Dns, DnsProvider, DnsServer, ExecHook, Place, Rfc2136, Route53};
-use super::raw::{
-    RawAlgorithm, RawCloudflare, RawDns, RawDnsProvider, RawExec, RawPublic, RawRfc2136, RawRoute53,
-};
+use super::raw::{RawAlgorithm, RawCloudflare, RawDns, RawDnsProvider, RawExec, RawPublic, RawRfc2136, RawRoute53};
+use super::rules as own;
 use crate::inventory::build::check::Check;
 use crate::inventory::build::hosts::{RawHosts, known, usable};
 use crate::inventory::diagnostics::{Diagnostic, Span};
@@ -152,7 +151,10 @@ fn places(check: &mut Check, hosts: &IndexMap<String, Host>, raw: &RawHosts, dns
         check.report(
             Diagnostic::new(
                 "inventory::dns",
-                format!("names can lead to `{}` only: no other host has a public address", places[0].host),
+                format!(
+                    "names can lead to `{}` only: no other host has a public address",
+                    places[0].host
+                ),
             )
             .at(dns, "wanted here")
             .help("give another host its `public_address`, too"),
@@ -195,7 +197,7 @@ fn rfc2136(check: &mut Check, raw: &RawRfc2136, span: Span, dns: &RawDns) -> Rfc
             port: 53,
         }),
         zone,
-        key: check.required(&raw.key, "key", owner, span, rules::tsig_key),
+        key: check.required(&raw.key, "key", owner, span, own::tsig_key),
         algorithm: match raw.algorithm.value {
             None | Some(RawAlgorithm::Sha256) => Algorithm::Sha256,
             Some(RawAlgorithm::Sha384) => Algorithm::Sha384,
@@ -216,12 +218,12 @@ fn route53(check: &mut Check, raw: &RawRoute53, span: Span) -> Route53 {
         _ => check.secret(&raw.access_key_id, Dns::AWS_ID),
     };
     Route53 {
-        zone_id: check.required(&raw.zone_id, "zone_id", owner, span, rules::route53_zone),
+        zone_id: check.required(&raw.zone_id, "zone_id", owner, span, own::route53_zone),
         id: id.unwrap_or_else(stand_in),
         key: secret(check, &raw.secret_access_key, "secret_access_key", Dns::AWS_KEY, span),
         session: check.secret(&raw.session_token, Dns::AWS_SESSION),
         region: check
-            .text(&raw.region, rules::aws_region)
+            .text(&raw.region, own::aws_region)
             .unwrap_or_else(|| "us-east-1".to_owned()),
         endpoint: endpoint(check, &raw.endpoint, Route53::ENDPOINT),
     }
@@ -229,7 +231,7 @@ fn route53(check: &mut Check, raw: &RawRoute53, span: Span) -> Route53 {
 
 fn cloudflare(check: &mut Check, raw: &RawCloudflare, span: Span) -> Cloudflare {
     Cloudflare {
-        zone_id: check.required(&raw.zone_id, "zone_id", "`provider`", span, rules::cloudflare_zone),
+        zone_id: check.required(&raw.zone_id, "zone_id", "`provider`", span, own::cloudflare_zone),
         token: secret(check, &raw.token, "token", Dns::CLOUDFLARE, span),
         endpoint: endpoint(check, &raw.endpoint, Cloudflare::ENDPOINT),
     }
@@ -253,7 +255,7 @@ fn secret(check: &mut Check, raw: &At<SecretText>, key: &str, canonical: &str, s
 }
 
 fn endpoint(check: &mut Check, raw: &At<String>, default: &str) -> String {
-    let given = check.text(raw, rules::api_endpoint);
+    let given = check.text(raw, own::api_endpoint);
     let given = given.unwrap_or_else(|| default.to_owned());
     given.trim_end_matches('/').to_owned()
 }

@@ -3,5 +3,6 @@
 pub mod build;
 pub mod model;
 pub mod raw;
+mod rules;
 
 pub use model::{Algorithm, Cloudflare, Dns, DnsProvider, DnsServer, ExecHook, Place, Rfc2136, Route53};

@@ -174,7 +174,10 @@ impl Secrets {
         let wanted = wanted::of_dns(inventory);
         let path = &inventory.secrets.path;
         // Without a need of the file nobody is asked for its passphrase.
-        let stored = match wanted.iter().any(|want| matches!(want.given, Some(SecretRef::Stored(_)))) {
+        let stored = match wanted
+            .iter()
+            .any(|want| matches!(want.given, Some(SecretRef::Stored(_))))
+        {
             true => file::read(path, keyring)?.unwrap_or_default().values,
             false => BTreeMap::new(),
         };
