@@ -223,17 +223,22 @@ impl Trial {
         more: impl FnOnce(&T) -> String,
     ) -> (Window, T) {
         let (seen, done) = self.client.during(act);
+        self.saw(what, bar, &seen, &more(&done));
+        (seen, done)
+    }
+
+    /// Prints what became of requests.
+    fn saw(&self, what: &str, bar: &str, seen: &Window, more: &str) {
         let lost = lost(&self.stack, seen.requests());
         let row = Row {
             what,
             bar,
-            seen: &seen,
+            seen,
             lost: lost.len(),
-            more: more(&done),
+            more: more.to_owned(),
         };
         row.print();
         self.must(lost.is_empty(), &format!("{what}: acknowledged and lost: {lost:?}"));
-        (seen, done)
     }
 
     fn must(&self, holds: bool, promise: &str) {
@@ -609,19 +614,28 @@ fn a_change_rolls(trial: &Trial) -> Window {
         seen.failed().is_empty(),
         "no request fails for other workers and another nginx",
     );
-    let (seen, _) = trial.scenario(
-        "a setting that restarts MariaDB, on replicas first",
-        "no acknowledged write lost",
-        || {
-            stack.edit_inventory(
-                "cluster:",
-                "mariadb: { settings: { innodb_log_buffer_size: 32M } }\ncluster:",
-            );
-            let rolled = stack.apply(&[]).exits(0);
-            assert_eq!(order(&rolled, "service mariadb"), ["db2", "db3", "db1"]);
-        },
-        |()| "writes wait while the primary restarts".into(),
+    let (seen, turn) = trial.client.during(|| {
+        stack.edit_inventory(
+            "cluster:",
+            "mariadb: { settings: { innodb_log_buffer_size: 32M } }\ncluster:",
+        );
+        let rolled = stack.apply(&[]).exits(0);
+        assert_eq!(order(&rolled, "service mariadb"), ["db2", "db3", "db1"]);
+        rolled.began("db1", "service mariadb")
+    });
+    let (replicas, primary) = seen.split(turn);
+    trial.saw(
+        "a setting that restarts MariaDB: both replicas",
+        "no request fails",
+        &replicas,
+        "",
     );
-    println!("while the primary restarts: {} failed", seen.failed().len());
-    seen
+    trial.must(replicas.failed().is_empty(), "no request fails while replicas restart");
+    trial.saw(
+        "the same: the primary, after them",
+        "no acknowledged write lost",
+        &primary,
+        "writes wait while it restarts",
+    );
+    primary
 }
