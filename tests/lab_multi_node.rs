@@ -267,8 +267,8 @@ impl Trial {
 }
 
 /// When schedulers began and ended on a host, by the words of the clock that all hosts of a lab share. One that was killed
-/// ended when nobody knows, so it counts as long as it has begun; the last one goes on.
-fn schedules(stack: &Stack, host: &str) -> Vec<(String, String)> {
+/// ended when nobody knows, so it counts as long as it has begun; the last one of the host that schedules `now` goes on.
+fn schedules(stack: &Stack, host: &str, now: &str) -> Vec<(String, String)> {
     let log = "/var/log/supervisor/frappe-workers/frappe-workers-schedule.out.log";
     let text = stack.on(
         number(host),
@@ -288,7 +288,7 @@ fn schedules(stack: &Stack, host: &str) -> Vec<(String, String)> {
         .into_iter()
         .enumerate()
         .map(|(at, (from, until))| match until {
-            None if at == last => (from, "9999".to_owned()),
+            None if at == last && host == now => (from, "9999".to_owned()),
             until => (from.clone(), until.unwrap_or(from)),
         });
     ended.collect()
@@ -455,7 +455,7 @@ fn the_scheduler_moves(trial: &Trial) {
     boot(stack, &holder);
     // A machine that boots a host is busy: the lock may have moved once more.
     let now = which(stack, "scheduler", "this host schedules");
-    let stretches = [&*holder, other].map(|host| schedules(stack, host));
+    let stretches = [&*holder, other].map(|host| schedules(stack, host, &now));
     println!(
         "{now} schedules now; {holder}: {:?}; {other}: {:?}",
         stretches[0], stretches[1]
