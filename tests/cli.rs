@@ -62,7 +62,7 @@ impl Place {
     }
 }
 
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "init",
     "check",
     "plan",
@@ -70,6 +70,7 @@ const VERBS: [&str; 18] = [
     "app",
     "render",
     "status",
+    "dns",
     "graph",
     "history",
     "exec",
@@ -98,6 +99,9 @@ fn help_of_every_verb() {
     }
     for verb in ["update", "list", "jobs"] {
         insta::assert_snapshot!(format!("help-app-{verb}"), place.seen(&["app", verb, "--help"]));
+    }
+    for verb in ["show", "switch"] {
+        insta::assert_snapshot!(format!("help-dns-{verb}"), place.seen(&["dns", verb, "--help"]));
     }
     for verb in ["init", "edit", "set", "rotate", "show-names"] {
         insta::assert_snapshot!(format!("help-secrets-{verb}"), place.seen(&["secrets", verb, "-h"]));

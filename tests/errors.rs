@@ -152,8 +152,7 @@ fn dns(book: &mut Book) {
     let inventory = |provider: &str| {
         format!(
             "cluster: acme\nhosts:\n  srv1: {{ address: 10.77.9.11, primary: true, public_address: 198.51.100.11 }}\n  \
-             srv2: {{ address: 10.77.9.12, roles: [app, db], public_address: 198.51.100.12 }}\n  \
-             lb1: {{ address: 10.77.9.13, roles: [lb] }}\n\
+             srv2: {{ address: 10.77.9.12, standby: true, public_address: 198.51.100.12 }}\n\
              app: {{ kind: wsgi, url: 'https://git.example.com/shop.git', ref: v1, module: 'shop:app' }}\n\
              sites:\n  - {{ name: shop.example.com }}\ndns:\n  names: [ shop.example.com ]\n  wait: 1\n  provider: {provider}\n"
         )
@@ -186,7 +185,6 @@ fn dns(book: &mut Book) {
         place.write("script", script);
         book.entry(what, &place.fails(&["dns", "switch", "--yes", "--to", "srv2"]));
     }
-    book.entry("no place", &place.fails(&["dns", "switch", "--yes", "--to", "lb1"]));
     for (what, provider) in [
         (
             "a key that is no base64",

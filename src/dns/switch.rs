@@ -54,6 +54,8 @@ pub struct Unverified {
     pub server: String,
     /// What it says, or why it says nothing.
     pub why: String,
+    /// Whether it says nothing.
+    pub silent: bool,
 }
 
 /// A switch that was done, or was not needed.
@@ -91,6 +93,10 @@ pub async fn carry_out(dns: &Dns, plan: &Plan, tell: &(dyn Fn(Told) + Sync)) -> 
         written = after(dns, plan, trouble).await?;
     }
     let unverified = verified(dns, plan, tell).await;
+    if let Some(lie) = unverified.iter().find(|unverified| contradicts(plan, unverified)) {
+        let message = format!("{} took the change of {}, and {}", lie.server, lie.record, lie.why);
+        return Err(Error::new(Kind::HostFailed, message).hint("hactl dns show says where every name leads"));
+    }
     let done = |(look, decision): &(Look, Decision)| {
         let before = look.said.first().and_then(|said| said.answer.as_ref().ok());
         let before_ttl = before.and_then(|answer| answer.ttl);
@@ -118,6 +124,16 @@ pub async fn carry_out(dns: &Dns, plan: &Plan, tell: &(dyn Fn(Told) + Sync)) -> 
         records: plan.records.iter().filter_map(done).collect(),
         unverified,
     })
+}
+
+/// Whether somebody took a change and says afterwards that there was none.
+fn contradicts(plan: &Plan, unverified: &Unverified) -> bool {
+    let takes = |(look, decision): &(Look, Decision)| {
+        look.record == unverified.record
+            && matches!(decision, Decision::Swap(_))
+            && look.said.first().is_some_and(|said| said.server == unverified.server)
+    };
+    !unverified.silent && plan.records.iter().any(takes)
 }
 
 /// A trouble came: what is true now is asked, not guessed. Gives whether this run wrote what is there, when all is as wanted.
@@ -213,6 +229,7 @@ fn open(look: &Look, plan: &Plan) -> Vec<(Unverified, bool)> {
             record: look.record.clone(),
             server: said.server.clone(),
             why,
+            silent,
         };
         all.push((unverified, !(silent && was_silent)));
     }

@@ -249,3 +249,79 @@ fn answers_of_servers() {
     message.metadata.response_code = ResponseCode::Refused;
     assert!(super::servers::read(&message, &name).unwrap_err().contains("REFUSED"));
 }
+
+/// What answers an update over TCP on this machine: bytes made from the request, or none.
+async fn answering(answer: fn(Vec<u8>) -> Vec<u8>) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; usize::from(stream.read_u16().await.unwrap())];
+        stream.read_exact(&mut request).await.unwrap();
+        let answer = answer(request);
+        if !answer.is_empty() {
+            stream.write_u16(u16::try_from(answer.len()).unwrap()).await.unwrap();
+            stream.write_all(&answer).await.unwrap();
+        }
+    });
+    address
+}
+
+/// Whoever sits on the way can answer, but not sign.
+#[tokio::test]
+async fn an_update_is_done_only_when_its_server_signs_that() {
+    use super::{Trouble, wire};
+    use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
+    use hickory_proto::rr::TSigner;
+    use hickory_proto::rr::rdata::tsig::TsigAlgorithm;
+    use hickory_proto::serialize::binary::{BinDecodable, BinEncodable};
+    fn response(request: &[u8], code: ResponseCode) -> Message {
+        let mut message = Message::query();
+        message.metadata.id = Message::from_bytes(request).unwrap().metadata.id;
+        message.metadata.message_type = MessageType::Response;
+        message.metadata.op_code = OpCode::Update;
+        message.metadata.response_code = code;
+        message
+    }
+    let key = |secret: &[u8]| {
+        let name = super::servers::absolute("hactl").unwrap();
+        TSigner::new(secret.to_vec(), TsigAlgorithm::HmacSha256, name, 300).unwrap()
+    };
+    let update = || {
+        let mut message = Message::query();
+        message.metadata.op_code = OpCode::Update;
+        message
+    };
+    let said = |address| async move { wire::update(address, update(), &key(b"right"), 1_800_000_000).await };
+
+    let unsigned = answering(|request| response(&request, ResponseCode::NoError).to_bytes().unwrap()).await;
+    let trouble = said(unsigned).await.unwrap_err();
+    assert!(
+        matches!(&trouble, Trouble::Unknown(why) if why.contains("without a signature")),
+        "{trouble:?}"
+    );
+
+    let forged = answering(|request| {
+        let mut message = response(&request, ResponseCode::NoError);
+        let name = super::servers::absolute("hactl").unwrap();
+        let wrong = TSigner::new(b"wrong".to_vec(), TsigAlgorithm::HmacSha256, name, 300).unwrap();
+        message.finalize(&wrong, 1_800_000_000).unwrap();
+        message.to_bytes().unwrap()
+    })
+    .await;
+    assert!(matches!(said(forged).await.unwrap_err(), Trouble::Unknown(_)));
+
+    let refused = answering(|request| response(&request, ResponseCode::Refused).to_bytes().unwrap()).await;
+    assert!(matches!(said(refused).await.unwrap_err(), Trouble::Rejected(why) if why.contains("REFUSED")));
+    let changed = answering(|request| response(&request, ResponseCode::NXRRSet).to_bytes().unwrap()).await;
+    assert!(matches!(said(changed).await.unwrap_err(), Trouble::Conflict(_)));
+    for nonsense in [(|_| Vec::new()) as fn(Vec<u8>) -> Vec<u8>, |_| vec![0; 5]] {
+        assert!(matches!(
+            said(answering(nonsense).await).await.unwrap_err(),
+            Trouble::Unknown(_)
+        ));
+    }
+    let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+    assert!(matches!(said(nobody).await.unwrap_err(), Trouble::Unreachable(_)));
+}

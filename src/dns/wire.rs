@@ -135,7 +135,7 @@ pub async fn update(server: SocketAddr, mut update: Message, signer: &TSigner, n
     }
     let key = signer.signer_name().to_utf8();
     let key = key.trim_end_matches('.');
-    let tsig = answer.signature.as_ref().and_then(|record| record.data.error.clone());
+    let tsig = answer.signature.as_ref().and_then(|record| record.data.error);
     if let Some(error) = tsig {
         return Err(rejected(match error {
             TsigError::BadKey => format!("does not know the TSIG key `{key}` (BADKEY): compare its name and algorithm"),

@@ -147,6 +147,16 @@ fn places(check: &mut Check, hosts: &IndexMap<String, Host>, raw: &RawHosts, dns
             addresses,
         });
     }
+    // One whose addresses were refused would be another place.
+    let given = |host: &&Host| {
+        known(raw, &host.name)
+            .0
+            .is_some_and(|host| host.public_address.is_given())
+    };
+    let refused = hosts.values().filter(given).any(|host| host.public_address.is_empty());
+    if refused {
+        return places;
+    }
     if places.len() == 1 && hosts.len() > 1 {
         check.report(
             Diagnostic::new(

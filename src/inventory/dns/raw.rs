@@ -54,7 +54,7 @@ pub struct RawRfc2136 {
     pub zone: At<String>,
     /// Name of the TSIG key. Required.
     pub key: At<String>,
-    /// `hmac-sha256` (default), `hmac-sha384` or `hmac-sha512`.
+    /// What it signs with. Default `hmac-sha256`.
     pub algorithm: At<RawAlgorithm>,
     /// The key itself, in base64 as BIND writes it. Required.
     pub secret: At<SecretText>,
