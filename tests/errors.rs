@@ -138,7 +138,6 @@ fn command_line(book: &mut Book) {
         &["lab", "down", "nowhere.yml"],
         &["dns", "show"],
         &["dns", "switch"],
-        &["dns", "switch", "--to", "srv11"],
         &["dns", "switch", "--to", "srv1"],
     ] {
         book.entry(&args.join(" "), &place.fails(args));
@@ -184,6 +183,13 @@ fn dns(book: &mut Book) {
     ] {
         place.write("script", script);
         book.entry(what, &place.fails(&["dns", "switch", "--yes", "--to", "srv2"]));
+    }
+    for args in [
+        &["dns", "switch", "--to", "srv2"][..],
+        &["dns", "switch", "--to", "srv22"],
+        &["dns", "switch", "--yes", "--to", "srv2", "--from", "db"],
+    ] {
+        book.entry(&args.join(" "), &place.fails(args));
     }
     for (what, provider) in [
         (

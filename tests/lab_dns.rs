@@ -409,6 +409,13 @@ fn history(stack: &Stack) {
         .collect();
     assert!(text.contains("\"dns_switched\""), "{runs:?}");
     assert!(!text.contains(KEY) && !text.contains(OTHER));
+    let told = stack.hactl(&["history"]);
+    assert!(
+        told.stdout
+            .contains("erp.ha.example A to srv2, erp.ha.example AAAA to srv2"),
+        "{}",
+        told.stdout
+    );
 }
 
 fn find(folder: &Path) -> Vec<std::path::PathBuf> {

@@ -176,7 +176,7 @@ fn list(context: &Context, runs: &[Run]) {
                 took(run),
             ],
             verdict: verdict(run.outcome),
-            detail: format!("{}: {}", run.outcome.word(), changes(&run.hosts)),
+            detail: format!("{}: {}", run.outcome.word(), what(run)),
         });
     }
     if !rows.is_empty() {
@@ -203,6 +203,9 @@ fn show(context: &Context, run: &Run) {
         took(run),
         run.outcome.word(),
     ));
+    if run.hosts.is_empty() || !run.names.is_empty() {
+        console.result(&format!("{}\n", terminal(&what(run))));
+    }
     for host in &run.hosts {
         console.result(&format!("{}\n", terminal(&changes(std::slice::from_ref(host)))));
         if let Some(message) = &host.message {
@@ -285,6 +288,16 @@ fn step_word(step: &Step) -> (Verdict, &'static str) {
         Some(StepOutcome::TimedOut) => (Verdict::Bad, "timed out"),
         Some(StepOutcome::Unknown) => (Verdict::Warning, "unknown: the connection was lost"),
         None => (Verdict::Warning, "cut off"),
+    }
+}
+
+/// Names that were led elsewhere, or what was changed on hosts.
+fn what(run: &Run) -> String {
+    match (run.verb.as_str(), run.names.as_slice()) {
+        ("dns switch", []) => "no name was changed".to_owned(),
+        (_, []) => changes(&run.hosts),
+        (_, names) if run.hosts.is_empty() => names.join(", "),
+        (_, names) => format!("{}; {}", changes(&run.hosts), names.join(", ")),
     }
 }
 

@@ -31,20 +31,22 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     }
 }
 
+/// What there is to say about an inventory without names.
+fn without(inventory: &Inventory) -> Error {
+    Error::usage(format!("{} has no `dns`", inventory.path.display()))
+        .hint("docs/dns.md says what it is: names that lead to the host that serves, and who changes that")
+}
+
 /// The names of an inventory, and the secrets that changing them needs.
 ///
 /// # Errors
 /// It has none; a secret that is missing.
 fn names(inventory: &Inventory) -> Result<(Dns, Secrets)> {
-    let without = || {
-        Error::usage(format!("{} has no `dns`", inventory.path.display()))
-            .hint("docs/dns.md says what it is: names that lead to the host that serves, and who changes that")
-    };
     if inventory.dns.is_none() {
-        return Err(without());
+        return Err(without(inventory));
     }
     let secrets = Secrets::of_dns(inventory, &keyring())?;
-    let dns = Dns::of(inventory, &secrets)?.ok_or_else(without)?;
+    let dns = Dns::of(inventory, &secrets)?.ok_or_else(|| without(inventory))?;
     Ok((dns, secrets))
 }
 

@@ -37,6 +37,9 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let loaded = context.inventory(&args.inventory)?;
+    if loaded.inventory.dns.is_none() {
+        return Err(super::without(&loaded.inventory));
+    }
     for host in std::iter::once(&args.to).chain(&args.from) {
         known_host(&loaded.inventory, host)?;
     }

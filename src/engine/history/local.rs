@@ -66,6 +66,7 @@ pub fn parse(id: &str, text: &str, running: bool) -> Run {
         outcome: if running { Outcome::Running } else { Outcome::CutOff },
         here: true,
         hosts: Vec::new(),
+        names: Vec::new(),
     };
     for line in text.lines() {
         let Ok(value) = serde_json::from_str::<Value>(line) else {
@@ -127,6 +128,13 @@ impl Run {
                     known.message = message;
                 }
             }
+            Event::DnsSwitched {
+                name,
+                record,
+                host,
+                changed: true,
+                ..
+            } => self.names.push(format!("{name} {record} to {host}")),
             Event::Summary(summary) => self.end(summary),
             _ => {}
         }

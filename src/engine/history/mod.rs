@@ -34,6 +34,8 @@ pub struct Run {
     pub here: bool,
     /// The hosts that took part, as far as known.
     pub hosts: Vec<OnHost>,
+    /// Names that it led to another host, e.g. `erp.example.com A to srv2`.
+    pub names: Vec<String>,
 }
 
 /// One run on one host.

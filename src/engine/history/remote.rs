@@ -165,6 +165,7 @@ impl Record {
             outcome: Outcome::Done,
             here: false,
             hosts: Vec::new(),
+            names: Vec::new(),
         }
     }
 

@@ -248,9 +248,15 @@ fn check_names(
             continue;
         }
         let mut help = suggest::closest(name, &known).map_or(String::new(), |near| format!("did you mean `{near}`? "));
+        // Nobody can make up what a provider of DNS has given out.
+        if !want.name.starts_with("dns/") {
+            help.push_str("Leave the key out and one is generated; or take");
+        } else {
+            help.push_str("Take");
+        }
         help.push_str(&format!(
-            "Leave the key out and one is generated; or take it from elsewhere with `!secret env:NAME`, \
-             `!secret file:PATH` or `!secret exec:COMMAND`; or put it into the file: `hactl secrets set {name}`"
+            " it from elsewhere with `!secret env:NAME`, `!secret file:PATH` or `!secret exec:COMMAND`; \
+             or put it into the file: `hactl secrets set {name}`"
         ));
         let what = if exists {
             format!("is not in {file}")
