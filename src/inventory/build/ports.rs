@@ -128,7 +128,9 @@ fn used(inventory: &Inventory, raw: &RawInventory, host: &Host) -> Vec<Used> {
         if inventory.files == Files::Gluster {
             add("glusterd", 24007, None);
             add("glusterd's management", 24008, None);
-            add("the files' brick", 24010, None);
+            for port in 24010..=24040 {
+                add("a copy of the files", port, None);
+            }
         }
     }
     if several && host.roles.contains(&HostRole::Db) {
