@@ -29,7 +29,7 @@ const SERVICE: &str = "/etc/systemd/system/hactl-gluster.service";
 const CONFIG: &str = "/etc/glusterfs/glusterd.vol";
 const FILTER: &str = "/etc/hactl/gluster.nft";
 const DROP_IN: &str = "/etc/systemd/system/glusterd.service.d";
-const BASE: &str = "/var/lib/hactl/gluster";
+pub(super) const BASE: &str = "/var/lib/hactl/gluster";
 const MOUNT: &str = "/var/lib/hactl/gluster/mount";
 
 /// Ports of bricks; the volume has one on each host, and gets another one while the old one's connections end.
@@ -132,7 +132,7 @@ fn clients(topology: Topology) -> Vec<String> {
 
 /// Options of the volume that differ from GlusterFS's defaults.
 fn options(topology: Topology) -> Vec<(&'static str, String)> {
-    let mut options = vec![
+    vec![
         // Who may mount it; copies prove themselves to each other with a password of their own.
         ("auth.allow", clients(topology).join(",")),
         // After which a host that is silent is left out. 42 s is GlusterFS's default, and stops every visitor who needs a
@@ -140,12 +140,15 @@ fn options(topology: Topology) -> Vec<(&'static str, String)> {
         ("network.ping-timeout", "5".to_owned()),
         // Without a majority of the copies nothing is written. Of two, the first one counts.
         ("cluster.quorum-type", "auto".to_owned()),
-    ];
-    if keepers(topology).len() >= COPIES {
         // A host that sees no other keeps its copy to itself. Of two, that would end the files with either of them.
-        options.push(("cluster.server-quorum-type", "server".to_owned()));
-    }
-    options
+        (
+            "cluster.server-quorum-type",
+            match keepers(topology).len() >= COPIES {
+                true => "server".to_owned(),
+                false => "none".to_owned(),
+            },
+        ),
+    ]
 }
 
 /// The volume, made and changed by one host through its daemon.
@@ -162,7 +165,11 @@ fn make(scope: &Scope) -> Result<Command> {
         "replica": addresses.len(),
         "options": options.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect::<Vec<_>>(),
     });
-    let run = scope.file("/volume", "gluster/volume", &context)?.text.reveal().to_owned();
+    let run = scope
+        .file("/volume", "gluster/volume", &context)?
+        .text
+        .reveal()
+        .to_owned();
     let mut lines = vec![
         "Status: Started".to_owned(),
         format!("Number of Bricks: 1 x {0} = {0}", addresses.len()),
@@ -267,11 +274,7 @@ fn leave(scope: &mut Scope) {
 /// Shell before a site's folder is put away as `name`, on a host that may have its files on the volume.
 pub(super) fn dropped(view: &HostView, site: &str, name: &str) -> String {
     match used(view) {
-        true => format!(
-            "[ ! -x {SCRIPT} ] || {SCRIPT} drop {} {}\n",
-            sh(site),
-            sh(name)
-        ),
+        true => format!("[ ! -x {SCRIPT} ] || {SCRIPT} drop {} {}\n", sh(site), sh(name)),
         false => String::new(),
     }
 }
@@ -297,7 +300,10 @@ pub(super) fn health(view: &HostView) -> String {
         return format!("{mounted}echo 'the volume is mounted'");
     }
     let keepers = keepers(topology);
-    let expected: Vec<_> = keepers.iter().map(|host| format!("{}={}", host.address, host.name)).collect();
+    let expected: Vec<_> = keepers
+        .iter()
+        .map(|host| format!("{}={}", host.address, host.name))
+        .collect();
     format!(
         "volume={volume} expected={expected} copies={copies}\n{look}\n{mounted}\
          echo \"${{look:-$copies copies, all the same}}\"",
@@ -306,4 +312,105 @@ pub(super) fn health(view: &HostView) -> String {
         copies = keepers.len(),
         look = include_str!("gluster_health.sh"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan;
+    use crate::resource::{Facts, Observed, Spec};
+    use crate::role::Templates;
+    use crate::role::testing::{Named, inventory};
+
+    const CLUSTER: &str = r#"
+cluster: demo
+hosts:
+  db1: { address: 10.0.0.31, roles: [ db, redis ] }
+  app1: { address: 10.0.0.21, roles: [ app, worker ] }
+  app2: { address: 10.0.0.22, roles: [ app ] }
+  w1: { address: 10.0.0.23, roles: [ worker ] }
+  app3: { address: 10.0.0.24, roles: [ app ] }
+app: { kind: frappe, apps: [ { name: frappe, url: "git://h/frappe", ref: v15.1.0 } ] }
+sites: [ { name: erp.example.com } ]
+files: gluster
+"#;
+
+    fn desired(text: &str, host: &str) -> plan::Desired {
+        let inventory = inventory(text);
+        let view = Topology::of(&inventory).host(host).unwrap();
+        let templates = Templates::load(None).unwrap();
+        crate::role::desired(view, &Facts::assumed(), &templates, &Named).unwrap()
+    }
+
+    fn ids(desired: &plan::Desired) -> Vec<String> {
+        desired
+            .resources
+            .iter()
+            .map(|resource| resource.spec.kind().id())
+            .collect()
+    }
+
+    #[test]
+    fn three_keep_a_copy_and_one_of_them_makes_the_volume() {
+        let volume = "run volume hactl-demo: a copy on each of app1, app2, w1".to_owned();
+        for (host, copy, makes) in [
+            ("app1", true, true),
+            ("app2", true, false),
+            ("w1", true, false),
+            ("app3", false, false),
+        ] {
+            let ids = ids(&desired(CLUSTER, host));
+            let has = |id: &str| ids.iter().any(|one| one == id);
+            assert!(has("service hactl-gluster.service"), "{host}");
+            assert_eq!(has("service glusterd.service"), copy, "{host}");
+            assert_eq!(has(&volume), makes, "{host}");
+            assert!(has("run files of erp.example.com on the volume"), "{host}");
+            // Who waits for the volume must not make the folders below it.
+            assert!(
+                !has("directory /srv/frappe/bench/sites/erp.example.com/public/files"),
+                "{host}"
+            );
+        }
+        assert!(!ids(&desired(CLUSTER, "db1")).iter().any(|id| id.contains("gluster")));
+    }
+
+    #[test]
+    fn only_the_application_s_hosts_may_ask() {
+        let desired = desired(CLUSTER, "w1");
+        let filter = desired.resources.iter().find_map(|resource| match &resource.spec {
+            Spec::File(file) if file.path == FILTER => Some(file.text.reveal().to_owned()),
+            _ => None,
+        });
+        let filter = filter.unwrap();
+        let allowed: Vec<_> = filter.lines().filter(|line| line.contains("saddr")).collect();
+        assert_eq!(allowed.len(), 4, "{filter}");
+        assert!(!filter.contains("10.0.0.31"), "{filter}");
+    }
+
+    #[test]
+    fn a_site_is_made_on_the_volume() {
+        let plan = plan::build(&desired(CLUSTER, "app1"), &Observed::bare(Facts::assumed()));
+        let place = |part: &str| plan.steps.iter().position(|step| step.id.contains(part)).unwrap();
+        let order = [
+            place("run volume"),
+            place("service hactl-gluster"),
+            place("run files of erp.example.com"),
+            place("run site erp.example.com"),
+        ];
+        assert!(order.is_sorted(), "{order:?}");
+    }
+
+    #[test]
+    fn hosts_with_files_of_their_own_look_whether_they_were_on_a_volume() {
+        let leaves = "run files of the sites back from the volume".to_owned();
+        for (files, host, looks) in [
+            ("files: gluster", "app1", false),
+            ("files: rsync", "app1", true),
+            ("files: local", "w1", true),
+            ("files: rsync", "db1", false),
+        ] {
+            let text = CLUSTER.replace("files: gluster", files);
+            assert_eq!(ids(&desired(&text, host)).contains(&leaves), looks, "{files} {host}");
+        }
+    }
 }

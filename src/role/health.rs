@@ -188,6 +188,7 @@ pub fn checks(view: &HostView) -> Vec<Check> {
     if gluster::used(view) {
         if gluster::keeps(view) {
             add(gluster::DAEMON.into(), unit(gluster::DAEMON));
+            disk.push(gluster::BASE.into());
         }
         add(gluster::UNIT.into(), unit(gluster::UNIT));
         add("files".into(), Kind::Answers(gluster::health(view)));

@@ -138,11 +138,7 @@ pub fn files(check: &mut Check, raw: &At<RawFiles>, hosts: &IndexMap<String, Hos
 /// What a volume of GlusterFS cannot be made of.
 fn gluster(check: &mut Check, hosts: &[&Host], app: &App, span: Span) {
     let mut refuse = |message: &str, label: String, help: &str| {
-        check.report(
-            Diagnostic::new("inventory::files", message)
-                .at(span, label)
-                .help(help),
-        );
+        check.report(Diagnostic::new("inventory::files", message).at(span, label).help(help));
     };
     if matches!(app, App::Wsgi(_)) {
         refuse(
@@ -170,16 +166,19 @@ fn gluster(check: &mut Check, hosts: &[&Host], app: &App, span: Span) {
     match hosts {
         [_, _, _, ..] => {}
         [first, second] => check.report(
-            Diagnostic::warning("inventory::files", "two copies of the files do not survive the loss of each host")
-                .at(
-                    span,
-                    format!("without {} there are no files until it is back", first.name),
-                )
-                .help(format!(
-                    "two cannot tell a dead host from a cut network, so {} alone decides, and the loss of {} alone is \
+            Diagnostic::warning(
+                "inventory::files",
+                "two copies of the files do not survive the loss of each host",
+            )
+            .at(
+                span,
+                format!("without {} there are no files until it is back", first.name),
+            )
+            .help(format!(
+                "two cannot tell a dead host from a cut network, so {} alone decides, and the loss of {} alone is \
                      survived; a third host that runs the application makes it a majority; `files: rsync` needs none",
-                    first.name, second.name
-                )),
+                first.name, second.name
+            )),
         ),
         _ => refuse(
             "GlusterFS needs at least two hosts that run the application",
