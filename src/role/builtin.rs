@@ -25,6 +25,7 @@ pub const TEMPLATES: &[(&str, &str)] = templates![
     "frappe/way-back",
     "gluster/files",
     "gluster/filter.nft",
+    "gluster/filter.service",
     "gluster/glusterd.vol",
     "gluster/service",
     "gluster/unit.conf",

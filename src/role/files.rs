@@ -184,9 +184,40 @@ pub(super) fn nginx(view: &HostView) -> Value {
     let all = peers::other_apps(view);
     let asked = all.iter().filter(|host| host.roles.contains(&HostRole::App));
     let asked = asked.map(|host| std::net::SocketAddr::new(host.address, PORT).to_string());
+    let asked: Vec<_> = asked.collect();
+    // The others are workers only: nobody to ask, and nobody who asks.
+    if asked.is_empty() {
+        return Value::Null;
+    }
     json!({
-        "asks": asked.collect::<Vec<_>>(),
+        "asks": asked,
         "listens": std::net::SocketAddr::new(view.host.address, PORT).to_string(),
         "allows": all.iter().map(|host| host.address.to_string()).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::role::testing::inventory;
+    use crate::topology::Topology;
+
+    #[test]
+    fn nginx_asks_hosts_that_have_one() {
+        for (role, asks) in [("app", json!(["10.0.0.2:9202"])), ("worker", Value::Null)] {
+            for files in ["rsync", "gluster"] {
+                let inventory = inventory(&format!(
+                    "cluster: demo\n\
+                     hosts:\n\
+                     \x20 app1: {{ address: 10.0.0.1, roles: [ app, worker, db, redis ] }}\n\
+                     \x20 app2: {{ address: 10.0.0.2, roles: [ {role} ] }}\n\
+                     app: {{ kind: frappe, apps: [ {{ name: frappe, url: \"git://h/frappe\", ref: v15.1.0 }} ] }}\n\
+                     sites: [ {{ name: erp.example.com }} ]\n\
+                     files: {files}\n"
+                ));
+                let view = Topology::of(&inventory).host("app1").unwrap();
+                assert_eq!(nginx(&view)["asks"], asks, "{role} {files}");
+            }
+        }
+    }
 }

@@ -28,10 +28,14 @@ const SCRIPT: &str = "/usr/local/lib/hactl/gluster";
 const SERVICE: &str = "/etc/systemd/system/hactl-gluster.service";
 const CONFIG: &str = "/etc/glusterfs/glusterd.vol";
 const FILTER: &str = "/etc/hactl/gluster.nft";
+const FILTER_UNIT: &str = "hactl-gluster-filter.service";
+const FILTER_SERVICE: &str = "/etc/systemd/system/hactl-gluster-filter.service";
 const DROP_IN: &str = "/etc/systemd/system/glusterd.service.d";
 pub(super) const BASE: &str = "/var/lib/hactl/gluster";
 const MOUNT: &str = "/var/lib/hactl/gluster/mount";
 
+/// Where glusterd listens.
+pub const PORT: u16 = 24007;
 /// Ports of bricks; the volume has one on each host, and gets another one while the old one's connections end.
 const BRICKS: (u16, u16) = (24010, 24040);
 
@@ -45,7 +49,7 @@ pub fn used(view: &HostView) -> bool {
 
 /// Whether it may have had them there before the inventory changed.
 fn could_have_left(view: &HostView) -> bool {
-    view.runs_app() && is_frappe(view) && !view.topology.is_single() && !view.topology.is_pair()
+    view.runs_app() && is_frappe(view)
 }
 
 fn is_frappe(view: &HostView) -> bool {
@@ -53,18 +57,19 @@ fn is_frappe(view: &HostView) -> bool {
 }
 
 /// The hosts that keep a copy, in the order of the inventory.
-fn keepers(topology: Topology<'_>) -> Vec<&Host> {
+pub(super) fn keepers(topology: Topology<'_>) -> Vec<&Host> {
     let hosts = topology.hosts().filter(HostView::runs_app);
     hosts.map(|view| view.host).take(COPIES).collect()
 }
 
-pub(super) fn keeps(view: &HostView) -> bool {
+/// Whether this host keeps a copy.
+pub fn keeps(view: &HostView) -> bool {
     let hosts = keepers(view.topology);
     hosts.iter().any(|host| host.name == view.host.name)
 }
 
 /// The volume's name.
-fn volume(topology: Topology) -> String {
+pub(super) fn volume(topology: Topology) -> String {
     format!("hactl-{}", topology.inventory.cluster)
 }
 
@@ -91,6 +96,10 @@ fn declare(scope: &mut Scope) -> Result<()> {
         }
     }
     scope.barrier(stage::MOUNTED);
+    if keeps(&scope.view) && !app::leads(&scope.view) {
+        let command = acquaint(scope);
+        scope.add(command);
+    }
     mount(scope)
 }
 
@@ -109,13 +118,23 @@ fn daemon(scope: &mut Scope) -> Result<()> {
         check: "nft -c -f \"$FILE\"".into(),
     });
     scope.add(file);
+    let file = scope.file(FILTER_SERVICE, "gluster/filter.service", &json!({ "filter": FILTER }))?;
+    scope.add(file);
+    scope.add(Service {
+        unit: FILTER_UNIT.into(),
+        watches: vec![FILTER.into(), FILTER_SERVICE.into()],
+        on_change: OnChange::Restart,
+        health: "nft list table inet hactl_gluster >/dev/null".into(),
+        patience: Duration::from_secs(15),
+        forgets: Vec::new(),
+    });
     let unit = format!("{DROP_IN}/60-hactl.conf");
     scope.directory(DROP_IN, "root", "root", 0o755);
     let file = scope.file(&unit, "gluster/unit.conf", &json!({ "filter": FILTER }))?;
     scope.add(file);
     scope.add(Service {
         unit: DAEMON.into(),
-        watches: vec![CONFIG.into(), FILTER.into(), unit],
+        watches: vec![CONFIG.into(), unit],
         // Copies are processes of their own, which serve on meanwhile.
         on_change: OnChange::Restart,
         health: "timeout 10 gluster --mode=script pool list >/dev/null".into(),
@@ -186,8 +205,13 @@ fn make(scope: &Scope) -> Result<Command> {
     let done = format!(
         "info=$(timeout 20 gluster --mode=script volume info {volume} 2>/dev/null) || exit 1\n\
          {lines}\n\
-         for peer in $(timeout 20 gluster --mode=script pool list | awk 'NR > 1 && $2 != \"localhost\" {{ print $2 }}'); do\n\
-         \x20   case {known} in *\" $peer \"*) ;; *) exit 1 ;; esac\n\
+         for peer in /var/lib/glusterd/peers/*; do\n\
+         \x20   [ -e \"$peer\" ] || continue\n\
+         \x20   known=\n\
+         \x20   while IFS='=' read -r key name; do\n\
+         \x20       case $key/{known} in hostname*/*\" $name \"*) known=yes ;; esac\n\
+         \x20   done <\"$peer\"\n\
+         \x20   [ -n \"$known\" ] || exit 1\n\
          done",
         volume = sh(&volume),
         lines = lines.join("\n"),
@@ -202,6 +226,38 @@ fn make(scope: &Scope) -> Result<Command> {
             run,
         )
     })
+}
+
+/// Whoever is taken into the cluster knows the one that did that by whatever name its address has there. When that name is
+/// gone with its host, nobody could take the host's copy out: it must be known by its address, as the others are.
+fn acquaint(scope: &Scope) -> Command {
+    let others = keepers(scope.view.topology).into_iter();
+    let others = others.filter(|host| host.name != scope.view.host.name);
+    let addresses: Vec<_> = others.map(|host| sh(&host.address.to_string())).collect();
+    let known = "grep -hs '^hostname' /var/lib/glusterd/peers/* | cut -d = -f 2 | grep -qxF -- \"$one\"";
+    let addresses = addresses.join(" ");
+    Command {
+        deadline: Duration::from_secs(120),
+        ..Command::by_root(
+            "addresses of the volume's other hosts",
+            vec![Guard::Passes(format!(
+                "for one in {addresses}; do {known} || exit 1; done"
+            ))],
+            // Others do the same at this moment, and what one does all learn.
+            format!(
+                "for try in $(seq 20); do\n\
+                 \x20   left=\n\
+                 \x20   for one in {addresses}; do\n\
+                 \x20       {known} || left=\"$one: $(timeout 20 gluster --mode=script peer probe \"$one\" 2>&1 </dev/null || :)\"\n\
+                 \x20   done\n\
+                 \x20   [ -n \"$left\" ] || exit 0\n\
+                 \x20   sleep 0.5\n\
+                 done\n\
+                 echo \"$left\"\n\
+                 exit 1"
+            ),
+        )
+    }
 }
 
 /// The volume mounted on this host, and what puts the sites' folders on it.
@@ -393,7 +449,7 @@ files: gluster
         let place = |part: &str| plan.steps.iter().position(|step| step.id.contains(part)).unwrap();
         let order = [
             place("run volume"),
-            place("service hactl-gluster"),
+            place("service hactl-gluster.service"),
             place("run files of erp.example.com"),
             place("run site erp.example.com"),
         ];

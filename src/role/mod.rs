@@ -13,7 +13,7 @@ mod endpoint;
 mod files;
 mod frappe;
 mod gate;
-mod gluster;
+pub mod gluster;
 pub mod health;
 mod keepalived;
 pub mod live;
