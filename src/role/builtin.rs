@@ -26,6 +26,7 @@ pub const TEMPLATES: &[(&str, &str)] = templates![
     "gluster/files",
     "gluster/filter.nft",
     "gluster/filter.service",
+    "gluster/filter.sh",
     "gluster/glusterd.vol",
     "gluster/service",
     "gluster/unit.conf",

@@ -28,6 +28,7 @@ const SCRIPT: &str = "/usr/local/lib/hactl/gluster";
 const SERVICE: &str = "/etc/systemd/system/hactl-gluster.service";
 const CONFIG: &str = "/etc/glusterfs/glusterd.vol";
 const FILTER: &str = "/etc/hactl/gluster.nft";
+const FILTER_SCRIPT: &str = "/usr/local/lib/hactl/gluster-filter";
 const FILTER_UNIT: &str = "hactl-gluster-filter.service";
 const FILTER_SERVICE: &str = "/etc/systemd/system/hactl-gluster-filter.service";
 const DROP_IN: &str = "/etc/systemd/system/glusterd.service.d";
@@ -96,8 +97,12 @@ fn declare(scope: &mut Scope) -> Result<()> {
         }
     }
     scope.barrier(stage::MOUNTED);
-    if keeps(&scope.view) && !app::leads(&scope.view) {
-        let command = acquaint(scope);
+    if keeps(&scope.view) {
+        if !app::leads(&scope.view) {
+            let command = acquaint(scope);
+            scope.add(command);
+        }
+        let command = shut_out(scope);
         scope.add(command);
     }
     mount(scope)
@@ -110,7 +115,8 @@ fn daemon(scope: &mut Scope) -> Result<()> {
     let (first, last) = BRICKS;
     let file = scope.file(CONFIG, "gluster/glusterd.vol", &json!({ "first": first, "last": last }))?;
     scope.add(file);
-    let context = json!({ "last": last, "clients": clients(scope.view.topology) });
+    let clients = clients(scope.view.topology).join(", ");
+    let context = json!({ "first": PORT, "last": last, "clients": clients });
     let mut file = scope.file(FILTER, "gluster/filter.nft", &context)?;
     file.validator = Some(Validator {
         name: "nft".into(),
@@ -118,11 +124,14 @@ fn daemon(scope: &mut Scope) -> Result<()> {
         check: "nft -c -f \"$FILE\"".into(),
     });
     scope.add(file);
-    let file = scope.file(FILTER_SERVICE, "gluster/filter.service", &json!({ "filter": FILTER }))?;
+    let file = scope.file(FILTER_SCRIPT, "gluster/filter.sh", &json!({ "filter": FILTER }))?;
+    scope.add(file.owned("root", "root", 0o755));
+    let context = json!({ "script": FILTER_SCRIPT });
+    let file = scope.file(FILTER_SERVICE, "gluster/filter.service", &context)?;
     scope.add(file);
     scope.add(Service {
         unit: FILTER_UNIT.into(),
-        watches: vec![FILTER.into(), FILTER_SERVICE.into()],
+        watches: vec![FILTER.into(), FILTER_SCRIPT.into(), FILTER_SERVICE.into()],
         on_change: OnChange::Restart,
         health: "nft list table inet hactl_gluster >/dev/null".into(),
         patience: Duration::from_secs(15),
@@ -130,7 +139,7 @@ fn daemon(scope: &mut Scope) -> Result<()> {
     });
     let unit = format!("{DROP_IN}/60-hactl.conf");
     scope.directory(DROP_IN, "root", "root", 0o755);
-    let file = scope.file(&unit, "gluster/unit.conf", &json!({ "filter": FILTER }))?;
+    let file = scope.file(&unit, "gluster/unit.conf", &context)?;
     scope.add(file);
     scope.add(Service {
         unit: DAEMON.into(),
@@ -258,6 +267,31 @@ fn acquaint(scope: &Scope) -> Command {
             ),
         )
     }
+}
+
+/// Hosts that have left the cluster may not talk to it any more. They had to until then.
+fn shut_out(scope: &Scope) -> Command {
+    let known = sh(&format!(" {} ", clients(scope.view.topology).join(" ")));
+    let nobody_else = format!(
+        "stray=\n\
+         for one in $(nft list set inet hactl_gluster clients 2>/dev/null | grep -oE '[0-9]+([.][0-9]+){{3}}'); do\n\
+         \x20   case {known} in *\" $one \"*) ;; *) stray=$one ;; esac\n\
+         done\n\
+         [ -z \"$stray\" ]"
+    );
+    Command::by_root(
+        "filter of GlusterFS without hosts that have left",
+        vec![Guard::Passes(nobody_else.clone())],
+        format!(
+            "for try in $(seq 20); do\n\
+             \x20   {FILTER_SCRIPT}\n\
+             \x20   if {nobody_else}; then exit 0; fi\n\
+             \x20   sleep 0.5\n\
+             done\n\
+             echo \"$stray has left, and is in the cluster of GlusterFS still: gluster pool list\"\n\
+             exit 1"
+        ),
+    )
 }
 
 /// The volume mounted on this host, and what puts the sites' folders on it.
@@ -438,9 +472,8 @@ files: gluster
             _ => None,
         });
         let filter = filter.unwrap();
-        let allowed: Vec<_> = filter.lines().filter(|line| line.contains("saddr")).collect();
-        assert_eq!(allowed.len(), 4, "{filter}");
-        assert!(!filter.contains("10.0.0.31"), "{filter}");
+        let let_in = "elements = { 10.0.0.21, 10.0.0.22, 10.0.0.23, 10.0.0.24 }";
+        assert!(filter.lines().any(|line| line.trim() == let_in), "{filter}");
     }
 
     #[test]

@@ -12,9 +12,9 @@ use crate::topology::{HostView, Topology};
 
 const KEY: &str = "gluster";
 
-/// What a host that is to keep a copy is asked.
+/// What a host that is to have the volume is asked.
 pub(super) fn questions(view: &HostView, ask: &mut Ask) {
-    if gluster::used(view) && gluster::keeps(view) {
+    if gluster::used(view) {
         ask.test(KEY, include_str!("gluster.sh"));
     }
 }
@@ -53,6 +53,20 @@ impl<'a> Said<'a> {
 pub(super) fn judge(topology: Topology, answers: &BTreeMap<&str, &Observed>, judgement: &mut Judgement) {
     let volume = gluster::volume(topology);
     let keepers = gluster::keepers(topology);
+    let hosts = || topology.hosts().filter(gluster::used).map(|view| view.host);
+    for host in hosts() {
+        let said = answers.get(host.name.as_str()).and_then(|seen| seen.tests.get(KEY));
+        if said.is_some_and(|said| said.output.lines().any(|line| line == "no fuse")) {
+            judgement.refused.push(Refusal {
+                host: host.name.clone(),
+                message: format!(
+                    "{} has no FUSE (/dev/fuse), without which `files: gluster` cannot be mounted; nothing was changed",
+                    host.name
+                ),
+                hint: "a container needs the device from its host; or write `files: rsync`".into(),
+            });
+        }
+    }
     let said: Vec<_> = keepers
         .into_iter()
         .filter_map(|host| Some((host, Said::of(answers.get(host.name.as_str())?, &volume)?)))
@@ -60,8 +74,7 @@ pub(super) fn judge(topology: Topology, answers: &BTreeMap<&str, &Observed>, jud
     let Some((message, hint)) = stranger(topology, &said) else {
         return;
     };
-    let hosts = topology.hosts().filter(gluster::used).map(|view| view.host);
-    let answered = hosts.filter(|host| answers.contains_key(host.name.as_str()));
+    let answered = hosts().filter(|host| answers.contains_key(host.name.as_str()));
     judgement.refused.extend(answered.map(|host| Refusal {
         host: host.name.clone(),
         message: format!("{}: {message}; nothing was changed", host.name),
@@ -198,6 +211,21 @@ files: gluster
             };
             assert_eq!(verdict([&said[0], &said[1], &said[2]]), "", "{said:?}");
         }
+    }
+
+    #[test]
+    fn a_host_that_cannot_mount_is_refused() {
+        let inventory = inventory(CLUSTER);
+        let mut seen = Observed::bare(Facts::assumed());
+        let output = "no fuse\n".to_owned();
+        seen.tests.insert(KEY.into(), TestState { code: 0, output });
+        let answers = [("app4", &seen)].into_iter().collect();
+        let mut judgement = Judgement::default();
+        judge(Topology::of(&inventory), &answers, &mut judgement);
+        let [refused] = &judgement.refused[..] else {
+            panic!("{:?}", judgement.refused)
+        };
+        assert!(refused.message.starts_with("app4 has no FUSE"), "{}", refused.message);
     }
 
     #[test]

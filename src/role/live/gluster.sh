@@ -1,4 +1,5 @@
-# What GlusterFS left on this host's disk; its daemon need not run.
+# Whether a volume can be mounted, and what GlusterFS left on this host's disk; its daemon need not run.
+[ -c /dev/fuse ] || modprobe -qn fuse 2>/dev/null || echo 'no fuse'
 [ ! -r /var/lib/glusterd/glusterd.info ] || sed -n 's/^UUID=/uuid /p' /var/lib/glusterd/glusterd.info
 for one in /var/lib/glusterd/vols/*/info; do
     [ ! -e "$one" ] || { one=${one%/info} && echo "volume ${one##*/}"; }
