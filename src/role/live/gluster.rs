@@ -49,6 +49,13 @@ impl<'a> Said<'a> {
     }
 }
 
+impl Said<'_> {
+    /// Whether the other one is of its cluster.
+    fn know(&self, other: &Said) -> bool {
+        other.uuid.is_some_and(|uuid| self.knows.contains(uuid))
+    }
+}
+
 /// Refuses all hosts that run the application when one of those with copies is not what the others take it for.
 pub(super) fn judge(topology: Topology, answers: &BTreeMap<&str, &Observed>, judgement: &mut Judgement) {
     let volume = gluster::volume(topology);
@@ -82,44 +89,70 @@ pub(super) fn judge(topology: Topology, answers: &BTreeMap<&str, &Observed>, jud
     }));
 }
 
+/// The first thing that is not as it should be. Who is the odd one must be certain: its copy is given up.
 fn stranger(topology: Topology, said: &[(&Host, Said)]) -> Option<Unclear> {
     let manages = gluster::keepers(topology).first().map(|host| host.name.as_str());
+    let mut apart = None;
     for (host, of) in said {
-        let address = host.address.to_string();
         let name = &host.name;
         let others = || said.iter().filter(|(other, of)| other.name != *name && of.volume);
-        for (other, theirs) in others() {
-            let known = of.uuid.is_some_and(|uuid| theirs.knows.contains(uuid));
-            if known {
-                continue;
-            }
+        let strange = || others().filter(|(_, theirs)| !theirs.know(of));
+        // Without any volume there is nothing that it could be a copy of.
+        if of.copy && !of.volume && others().next().is_none() {
+            return Some(old_copy(name, &format!("there is no volume, and {name} has")));
+        }
+        let Some((other, _)) = strange().next() else {
+            continue;
+        };
+        let address = host.address.to_string();
+        let anew = strange().find(|(_, theirs)| !of.volume && theirs.at.contains(address.as_str()));
+        if let Some((other, _)) = anew {
             let other = &other.name;
-            if theirs.at.contains(address.as_str()) && !of.volume {
-                return Some((
-                    format!(
-                        "{other} knows {name} as a host with a copy of the files, and there is none: {name} was made anew"
-                    ),
-                    format!(
-                        "take {name} out of the inventory and apply; then put it back, behind the other hosts, and apply again"
-                    ),
+            return Some((
+                format!(
+                    "{other} knows {name} as a host with a copy of the files, and there is none: {name} was made anew"
+                ),
+                format!(
+                    "take {name} out of the inventory and apply; then put it back, behind the other hosts, and apply again"
+                ),
+            ));
+        }
+        // It was taken out when it did not hear of it; or several others know each other, and not this one.
+        let out = strange().find(|(_, theirs)| of.know(theirs));
+        let circle = strange().find(|(_, theirs)| strange().any(|(_, third)| theirs.know(third) && third.know(theirs)));
+        match out.or(circle) {
+            Some((other, _)) if of.volume => {
+                return Some(old_copy(
+                    name,
+                    &format!("{} does not know {name}, which has", other.name),
                 ));
             }
-            if of.volume || of.copy {
-                return Some(old_copy(name, &format!("{other} does not know {name}, which has")));
+            _ if of.volume => apart = apart.or(Some((name, &other.name))),
+            _ if of.copy => {
+                return Some(old_copy(
+                    name,
+                    &format!("{} does not know {name}, which has", other.name),
+                ));
             }
-            if manages == Some(name) {
+            _ if manages == Some(name) => {
+                let other = &other.name;
                 return Some((
                     format!("{name} would manage the volume of the files, and has none; {other} has it"),
                     format!("put {name} behind {other} in the inventory"),
                 ));
             }
-        }
-        // Without any volume there is nothing that it could be a copy of.
-        if of.copy && !of.volume && others().next().is_none() {
-            return Some(old_copy(name, &format!("there is no volume, and {name} has")));
+            _ => {}
         }
     }
-    None
+    apart.map(|(one, other)| {
+        (
+            format!("{one} and {other} have the volume of the files each, and do not know each other"),
+            format!(
+                "look at {}/copy/brick on both, and take the one whose files are old out of the inventory",
+                gluster::BASE
+            ),
+        )
+    })
 }
 
 fn old_copy(name: &str, why: &str) -> Unclear {
@@ -245,6 +278,32 @@ files: gluster
                     &without(THREE, "a", "10.0.0.1"),
                 ],
                 "app2 does not know app1, which has an old copy of the files; nothing was changed",
+            ),
+            // It was taken out while it was off, and has not heard of one that came later.
+            (
+                [
+                    one.as_str(),
+                    two.as_str(),
+                    "uuid c\nvolume hactl-demo\nknows x\nat 10.0.0.9\ncopy\n",
+                ],
+                "app1 does not know app3, which has an old copy of the files; nothing was changed",
+            ),
+            (
+                [
+                    one.as_str(),
+                    two.as_str(),
+                    "uuid c\nvolume hactl-demo\nknows b\nat 10.0.0.2\ncopy\n",
+                ],
+                "app2 does not know app3, which has an old copy of the files; nothing was changed",
+            ),
+            // Nobody can tell which one is old.
+            (
+                [
+                    &without(&one, "b", "10.0.0.2"),
+                    "silent",
+                    "uuid c\nvolume hactl-demo\ncopy\n",
+                ],
+                "app1 and app3 have the volume of the files each, and do not know each other; nothing was changed",
             ),
             (
                 [one.as_str(), two.as_str(), "uuid c\ncopy\n"],
