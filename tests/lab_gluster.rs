@@ -259,6 +259,15 @@ fn a_lost_host_is_taken_out(stack: &Stack) {
     assert_eq!(stack.on("12", "gluster pool list | sed 1d | wc -l"), "3");
     assert_eq!(stack.on("14", &format!("cat {COPY}/public/files/written-1.txt")), "1");
     stack.settled();
+
+    // It does come back, with an old copy, which must not become the files again.
+    stack.edit_inventory("  app2:", &format!("{line}  app2:"));
+    let _ = stack.hactl(&["lab", "boot", "app1"]).exits(0);
+    let refused = stack.hactl(&["apply", "--yes"]).exits(7);
+    let why = "app2 does not know app1, which has an old copy of the files; nothing was changed";
+    assert!(refused.stderr.contains(why), "{}", refused.stderr);
+    let _ = stack.hactl(&["lab", "kill", "app1"]).exits(0);
+    stack.edit_inventory(&line, "");
 }
 
 fn to_the_disks(stack: &Stack) {
