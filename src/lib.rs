@@ -14,6 +14,7 @@ pub mod bench;
 pub mod cli;
 pub mod engine;
 pub mod error;
+pub mod failover;
 pub mod inventory;
 pub mod lab;
 pub mod plan;

@@ -204,9 +204,20 @@ fn untouched(summary: &Summary) -> bool {
 
 async fn agreed(job: &Job<'_>, plan: &Plan) -> Result<bool> {
     match job.consent {
-        Consent::Ask if !plan.is_empty() => ask(question(plan)).await,
+        Consent::Ask if plan.is_empty() => Ok(true),
+        consent => agrees(consent, question(plan)).await,
+    }
+}
+
+/// Whether the user says yes.
+///
+/// # Errors
+/// None today; a terminal that is gone counts as no.
+pub async fn agrees(consent: Consent<'_>, question: String) -> Result<bool> {
+    match consent {
+        Consent::Given => Ok(true),
+        Consent::Ask => ask(question).await,
         Consent::Type(word) => typed(word.to_owned()).await,
-        _ => Ok(true),
     }
 }
 

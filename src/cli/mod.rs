@@ -11,6 +11,7 @@ mod coredump;
 mod edge;
 mod env;
 mod exec;
+mod failover;
 mod graph;
 mod history;
 mod hooks;
@@ -68,6 +69,8 @@ enum Verb {
     App(app::Args),
     Render(render::Args),
     Status(status::Args),
+    Crashplan(failover::crashplan::Args),
+    Rejoin(failover::rejoin::Args),
     Graph(graph::Args),
     History(history::Args),
     Exec(exec::Args),
@@ -103,6 +106,8 @@ fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
         Verb::App(args) => app::run(&args, context),
         Verb::Render(args) => render::run(&args, context),
         Verb::Status(args) => status::run(&args, context),
+        Verb::Crashplan(args) => failover::crashplan::run(&args, context),
+        Verb::Rejoin(args) => failover::rejoin::run(&args, context),
         Verb::Graph(args) => graph::run(&args, context),
         Verb::History(args) => history::run(&args, context),
         Verb::Exec(args) => exec::run(&args, context),

@@ -29,8 +29,10 @@ const CONFIG: &str = "/etc/mysql/mariadb.conf.d/60-hactl.cnf";
 /// Read after that; what it sets needs no restart.
 const LIVE: &str = "/etc/mysql/mariadb.conf.d/61-hactl-runtime.cnf";
 
+const DROP_IN: &str = "/etc/systemd/system/mariadb.service.d";
+
 /// The certificate that all servers' certificates are signed by.
-pub(super) const AUTHORITY: &str = "/etc/mysql/hactl/authority.crt";
+pub const AUTHORITY: &str = "/etc/mysql/hactl/authority.crt";
 const CERTIFICATE: &str = "/etc/mysql/hactl/server.crt";
 const CERTIFICATE_KEY: &str = "/etc/mysql/hactl/server.key";
 
@@ -105,6 +107,10 @@ fn configuration(scope: &mut Scope) -> Result<Vec<String>> {
     });
     let mut watches = vec![CONFIG.to_owned(), LIVE.to_owned()];
     if replicates {
+        // Before the package starts it for the first time; it changes how it starts, so nothing restarts for it.
+        scope.directory(DROP_IN, "root", "root", 0o755);
+        let unit = scope.file(&format!("{DROP_IN}/60-hactl.conf"), "mariadb/unit.conf", &json!({}))?;
+        scope.add(unit);
         scope.packages(&["mariadb-backup"]);
         watches.extend(certificates(scope)?);
         if !has_accounts(&scope.view) {
@@ -203,7 +209,7 @@ fn buffer_pool_mb(facts: &Facts, alone: bool) -> u64 {
 }
 
 /// Unique in a cluster and the same for ever: the address.
-pub(super) fn server_id(address: IpAddr) -> u32 {
+pub fn server_id(address: IpAddr) -> u32 {
     match address {
         IpAddr::V4(address) => u32::from(address).max(1),
         // The interface identifier's end; hosts of one network differ there.
