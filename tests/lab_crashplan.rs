@@ -15,11 +15,11 @@ const HOSTS: &str = "  app1: { address: NET.11, roles: [ app, worker, redis ] }
 ";
 
 /// Writes rows through the endpoint as fast as they are acknowledged, and says when.
-const WRITER: &str = r#"
+const WRITER: &str = r##"
 import json, os, time
 import pymysql
 
-env = dict(line.strip().split("=", 1) for line in open("/etc/guestbook.env") if "=" in line and line[0] != "#")
+env = dict(line.strip().split("=", 1) for line in open("/srv/guestbook/env") if "=" in line and line[0] != "#")
 strip = lambda value: value.strip("'")
 def connect():
     return pymysql.connect(host=strip(env["DB_HOST"]), port=int(strip(env["DB_PORT"])), user=strip(env["DB_USER"]),
@@ -56,17 +56,14 @@ while there is None:
 gaps = sorted(((b - a, a) for a, b in zip(times, times[1:])), reverse=True)[:3]
 print(json.dumps({"acknowledged": len(acknowledged), "lost": len(set(acknowledged) - there),
     "gap": gaps[0][0] if gaps else None, "until": gaps[0][0] + gaps[0][1] if gaps else None, "errors": errors}))
-"#;
+"##;
 
 /// Somebody who writes.
 struct Writer(Child);
 
 impl Writer {
     fn begins(stack: &Stack) -> Writer {
-        stack.on(
-            "11",
-            "rm -f /tmp/enough /tmp/written",
-        );
+        stack.on("11", "rm -f /tmp/enough /tmp/written");
         stack.on("11", &format!("cat >/tmp/writer.py <<'END'\n{WRITER}\nEND"));
         let child = stack
             .ssh_to(
@@ -118,11 +115,7 @@ fn open(stack: &Stack) -> Vec<String> {
             .expect("ssh");
         String::from_utf8_lossy(&output.stdout).trim() == "0"
     };
-    ["31", "32", "33"]
-        .into_iter()
-        .filter(open)
-        .map(str::to_owned)
-        .collect()
+    ["31", "32", "33"].into_iter().filter(open).map(str::to_owned).collect()
 }
 
 fn cluster(subnet: u8) -> Stack {
@@ -143,7 +136,12 @@ fn another_takes_over_and_the_old_one_comes_back() {
 
     // An alive primary is left alone.
     let refused = crashplan(&stack, &[]).exits(7);
-    assert!(event(&refused, "error")["message"].as_str().unwrap().starts_with("db1 is alive"));
+    assert!(
+        event(&refused, "error")["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("db1 is alive")
+    );
     assert_eq!(open(&stack), ["31"]);
 
     // It hands over.
@@ -169,7 +167,11 @@ fn another_takes_over_and_the_old_one_comes_back() {
     let new = event(&crashed, "failover")["new"].as_str().unwrap().to_owned();
     assert_eq!(open(&stack), [new.replace("db", "3")]);
     let held = stack.apply(&[]).exits(7);
-    assert!(event(&held, "host_failed")["hint"] == "hactl rejoin db2", "{}", held.stdout);
+    assert!(
+        event(&held, "host_failed")["hint"] == "hactl rejoin db2",
+        "{}",
+        held.stdout
+    );
     // Not even by a boot.
     let _ = stack.hactl(&["lab", "kill", "db2"]).exits(0);
     let _ = stack.hactl(&["lab", "boot", "db2"]).exits(0);
