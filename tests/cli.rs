@@ -96,7 +96,7 @@ fn help_of_every_verb() {
     for verb in ["list", "create", "migrate", "drop", "console"] {
         insta::assert_snapshot!(format!("help-site-{verb}"), place.seen(&["site", verb, "-h"]));
     }
-    for verb in ["update", "list"] {
+    for verb in ["update", "list", "jobs"] {
         insta::assert_snapshot!(format!("help-app-{verb}"), place.seen(&["app", verb, "--help"]));
     }
     for verb in ["init", "edit", "set", "rotate", "show-names"] {

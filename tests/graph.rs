@@ -60,6 +60,31 @@ fn arrows_follow_the_live_writer_and_colours_the_health() {
     assert!(svg::text(&drawn).contains("class=\"box bad\""));
 }
 
+/// Nobody is sent to the host that waits, whichever it is.
+#[test]
+fn a_pair_is_drawn_with_the_one_that_waits() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("inventories/primary-replica.yml");
+    let inventory = hactl::inventory::load(&path).unwrap().inventory;
+    insta::assert_snapshot!("pair", mermaid::text(&graph::of(Topology::of(&inventory))));
+    let live = Live {
+        writer: Some("srv2".into()),
+        ..Live::default()
+    };
+    let moved = graph::of(Topology::living(&inventory, &live));
+    let of = |name: &str| {
+        let mut nodes = moved.rows.iter().flatten();
+        nodes.find(|node| node.title == name).unwrap().lines.clone()
+    };
+    assert!(of("srv1").contains(&"standby".to_owned()) && !of("srv2").contains(&"standby".to_owned()));
+    let requests: Vec<_> = moved
+        .edges
+        .iter()
+        .filter(|edge| edge.kind == graph::EdgeKind::Requests)
+        .map(|edge| edge.to.as_str())
+        .collect();
+    assert_eq!(requests, ["host/srv2"]);
+}
+
 /// Names are words, but a picture must stay one whatever it is given.
 #[test]
 fn hostile_text_stays_text() {

@@ -3,11 +3,8 @@
 mod common;
 
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
+use common::load::{Client, Target, Window};
 use common::stack::{Options, Said, Serves, Stack};
 
 const HOSTS: &str = "  lb1: { address: NET.10, roles: [ lb, redis ] }
@@ -18,93 +15,33 @@ const HOSTS: &str = "  lb1: { address: NET.10, roles: [ lb, redis ] }
   db3: { address: NET.33, roles: [ db ] }
 ";
 
-/// A client that writes all the time, through the load balancer, and repeats nothing.
-struct Client {
-    stop: Arc<AtomicBool>,
-    seen: Arc<Mutex<Seen>>,
-    thread: Option<JoinHandle<()>>,
+/// A client that comes through the load balancer.
+fn client(stack: &Stack) -> Client {
+    let net = stack.address.trim_end_matches("11").to_owned();
+    let address = |host: u8| format!("{net}{host}:80").parse().expect("an address");
+    let target = Target {
+        addresses: vec![address(10)],
+        site: "erp.example.com",
+        path: "/entries",
+        form: "author=c&",
+        job: None,
+    };
+    let client = Client::comes(target, 15);
+    client.served(5);
+    client.saw();
+    client
 }
 
-#[derive(Debug, Default, Clone)]
-struct Seen {
-    taken: usize,
-    /// The application's own word that its database is out of reach.
-    unavailable: usize,
-    failed: Vec<String>,
-    /// Longest time from one entry that was taken to the next.
-    gap: Duration,
-    last: Option<Instant>,
-}
-
-impl Client {
-    fn comes(stack: &Stack) -> Client {
-        let stop = Arc::new(AtomicBool::new(false));
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let net = stack.address.trim_end_matches("11").to_owned();
-        let thread = {
-            let (stop, seen) = (Arc::clone(&stop), Arc::clone(&seen));
-            std::thread::spawn(move || {
-                let mut number = 0usize;
-                while !stop.load(Ordering::Relaxed) {
-                    number += 1;
-                    let outcome = post(&net, number);
-                    let mut seen = seen.lock().unwrap();
-                    match outcome {
-                        Ok(()) => {
-                            let now = Instant::now();
-                            if let Some(last) = seen.last.replace(now) {
-                                seen.gap = seen.gap.max(now - last);
-                            }
-                            seen.taken += 1;
-                        }
-                        Err(why) if why.ends_with("HTTP 503") => seen.unavailable += 1,
-                        Err(why) => seen.failed.push(why),
-                    }
-                    drop(seen);
-                    std::thread::sleep(Duration::from_millis(30));
-                }
-            })
-        };
-        Client {
-            stop,
-            seen,
-            thread: Some(thread),
-        }
-    }
-
-    /// What it saw since the last time.
-    fn saw(&self) -> Seen {
-        let mut seen = self.seen.lock().unwrap();
-        let last = seen.last;
-        let said = std::mem::take(&mut *seen);
-        seen.last = last;
-        said
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// One entry, through the load balancer.
-fn post(net: &str, number: usize) -> Result<(), String> {
-    let output = Command::new("curl")
-        .args(["-s", "-o", "/dev/null", "--max-time", "20", "-w", "%{http_code}"])
-        .args(["--resolve", &format!("erp.example.com:80:{net}10")])
-        .args(["-d", &format!("author=c&text=entry-{number}")])
-        .arg("http://erp.example.com/entries")
-        .output()
-        .expect("curl");
-    let code = String::from_utf8_lossy(&output.stdout).into_owned();
-    match (output.status.code(), code.as_str()) {
-        (Some(0), "200" | "303") => Ok(()),
-        (status, code) => Err(format!("{number}: curl {status:?}, HTTP {code}")),
-    }
+/// What a client saw, for whoever reads the test's output.
+fn tell(what: &str, seen: &Window) {
+    println!(
+        "{what}: {} taken, {} refused a connection, {} not taken, nothing written for {:?}: {:?}",
+        seen.taken(),
+        seen.refused(),
+        seen.failed().len(),
+        seen.gap(),
+        seen.complaints()
+    );
 }
 
 /// Hosts in the order in which steps with `part` in their name ended.
@@ -141,8 +78,7 @@ fn cluster(subnet: u8) -> Stack {
 #[test]
 fn changes_go_host_by_host_and_nobody_notices() {
     let stack = cluster(93);
-    let client = Client::comes(&stack);
-    stack.wait_until("somebody writes", || client.seen.lock().unwrap().taken > 5);
+    let client = client(&stack);
 
     // gunicorn takes its workers up by itself; nginx reloads.
     stack.edit_inventory(
@@ -154,8 +90,8 @@ fn changes_go_host_by_host_and_nobody_notices() {
     assert_eq!(order(&rolled, "programs guestbook"), ["app1", "app2"]);
     assert!(rolled.stdout.contains("for app1, which serves together with it"));
     let seen = client.saw();
-    println!("workers and nginx: {seen:?}");
-    assert!(seen.failed.is_empty() && seen.taken > 5, "{seen:?}");
+    tell("workers and nginx", &seen);
+    assert!(seen.failed().is_empty() && seen.taken() > 5);
 
     // What restarts gunicorn leads visitors to the other host.
     stack.edit_inventory(
@@ -178,8 +114,8 @@ fn changes_go_host_by_host_and_nobody_notices() {
     let led = rolled.stdout.matches("new visitors are led to other hosts").count();
     assert_eq!(led, 2, "{}", rolled.stdout);
     let seen = client.saw();
-    println!("restart: {seen:?}");
-    assert!(seen.failed.is_empty() && seen.taken > 5, "{seen:?}");
+    tell("restart", &seen);
+    assert!(seen.failed().is_empty() && seen.taken() > 5);
     stack.settled();
 
     // What a cut leaves is seen and taken away.
@@ -214,7 +150,7 @@ fn changes_go_host_by_host_and_nobody_notices() {
         "back to its default"
     );
     let seen = client.saw();
-    assert!(seen.failed.is_empty(), "{seen:?}");
+    assert!(seen.broken().is_empty(), "{:?}", seen.complaints());
 
     // What needs a restart: replicas one by one, the primary last; nobody is seeded anew.
     stack.edit_inventory(
@@ -225,7 +161,7 @@ fn changes_go_host_by_host_and_nobody_notices() {
     assert_eq!(order(&rolled, "service mariadb"), ["db2", "db3", "db1"]);
     assert_eq!(order(&rolled, "replica"), Vec::<String>::new());
     let seen = client.saw();
-    println!("MariaDB restarted: nothing was written for {:?}: {seen:?}", seen.gap);
+    tell("MariaDB restarted", &seen);
     assert_eq!(
         sql(
             &stack,
@@ -234,7 +170,7 @@ fn changes_go_host_by_host_and_nobody_notices() {
         ),
         "33554432\t0"
     );
-    stack.wait_until("writes go on", || client.seen.lock().unwrap().taken > 5);
+    client.served(5);
     stack.settled();
 
     // A setting that MariaDB does not start with: the first replica gets its old file back, and nobody follows it.
@@ -262,7 +198,7 @@ fn changes_go_host_by_host_and_nobody_notices() {
     }
     assert_eq!(["31", "33"].map(|host| started(&stack, host)), starts);
     let seen = client.saw();
-    assert!(seen.failed.is_empty(), "{seen:?}");
+    assert!(seen.broken().is_empty(), "{:?}", seen.complaints());
     stack.edit_inventory(", tmpdir: /nonexistent", "");
     let _ = stack.apply(&[]).exits(0);
     stack.settled();

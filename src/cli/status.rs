@@ -11,8 +11,10 @@ use crate::error::{Kind, Result};
 use crate::inventory::{Host, Inventory};
 use crate::report::Note;
 use crate::report::note::Verdict;
+use crate::resource::Ask;
 use crate::resource::clock;
 use crate::role::health::{self, balance};
+use crate::role::{live, pair};
 use crate::topology::{HostView, Live, Topology};
 
 /// Show what serves and what does not on every host
@@ -113,8 +115,13 @@ const FAILURES: [&str; 2] = ["refused", "connection"];
 fn questions(inventory: &Arc<Inventory>) -> ExtraQuestions {
     let inventory = Arc::clone(inventory);
     Box::new(move |host: &Host| {
-        let topology = Topology::of(&inventory);
-        health::questions(&health::checks(&HostView { topology, host }))
+        // Who leads is only known from the answers: what depends on it is asked for every case.
+        let mut ask = Ask::default();
+        for live in live::possible(Topology::of(&inventory), host) {
+            let topology = Topology::living(&inventory, &live);
+            ask.extend(&health::questions(&health::checks(&HostView { topology, host })));
+        }
+        ask
     })
 }
 
@@ -199,8 +206,12 @@ fn of_host(inventory: &Inventory, host: &Surveyed, survey: &Survey) -> Vec<Findi
         };
         findings.push(finding("clock", verdict, host.clock.to_string()));
     }
-    if let Some(view) = Topology::of(inventory).host(&host.name) {
-        for health in health::read(&health::checks(&view), &host.seen) {
+    if let Some(view) = Topology::living(inventory, &survey.live).host(&host.name) {
+        let mut healths = health::read(&health::checks(&view), &host.seen);
+        let active = pair::serving(&view).and_then(|name| survey.hosts.iter().find(|host| host.name == name));
+        let active = active.map(|active| &active.seen);
+        healths.extend(pair::standby(&view, &healths, &host.seen, active));
+        for health in healths {
             let verdict = match health.state {
                 health::State::Ok => Verdict::Good,
                 health::State::Warn => Verdict::Warning,

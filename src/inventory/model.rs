@@ -167,7 +167,7 @@ pub struct Host {
     pub roles: Vec<HostRole>,
     /// MariaDB primary at birth.
     pub primary: bool,
-    /// The second, waiting server of a pair.
+    /// The server of a pair that waits at birth.
     pub standby: bool,
     /// Frappe's workers on this host, where they differ from the application's.
     pub workers: Option<Vec<QueueWorker>>,

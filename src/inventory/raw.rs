@@ -142,7 +142,8 @@ pub struct RawHost {
     pub roles: List<RawRole>,
     /// MariaDB primary at birth; needed when several hosts have the role `db`. Leads Redis at birth, too, when it has that.
     pub primary: At<bool>,
-    /// The second, waiting server of a pair of full servers.
+    /// The server of a pair that waits at birth: everything is there, and what serves is stopped. From then on the one waits
+    /// whose MariaDB follows. See clusters.md.
     pub standby: At<bool>,
     /// Frappe's background workers on this host, instead of `app.workers`.
     pub workers: List<RawQueueWorker>,

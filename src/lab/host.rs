@@ -275,8 +275,10 @@ impl<'a> Machine<'a> {
             .is_some_and(|root| !root.join("run/nologin").exists())
     }
 
-    /// Power loss.
+    /// Power loss. The cable goes first: neither a process nor the kernel in its name says goodbye to anybody.
     pub(super) fn kill(&self) -> Result<()> {
+        // One that does not run has none.
+        let _ = super::network::cut(self.host.address);
         self.group.kill()?;
         // The kernel takes the cable away some time after the last process, and a busy one after minutes; its name must be
         // free for the next boot.

@@ -166,6 +166,20 @@ pub enum Note {
         /// What it was built from: name, ref and commit of each app.
         refs: String,
     },
+    /// `app jobs`: a background job that nobody will run any more.
+    DeadJob {
+        /// Its id.
+        job: String,
+        /// The queue that it was in.
+        queue: String,
+        /// `cut off` or `stranded`.
+        found: String,
+        /// When it began, or was queued; RFC 3339.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<String>,
+        /// What it does, in a word.
+        what: String,
+    },
     /// `exec`: a line that the command printed.
     Output {
         /// The host's name.

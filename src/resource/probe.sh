@@ -83,7 +83,8 @@ ask_sysctls() {
     mark sysctls
     for key in "$@"; do
         path=/proc/sys/$(printf '%s' "$key" | tr . /)
-        if [ -w "$path" ] && IFS= read -r value <"$path"; then printf '%s=%s\n' "$key" "$value"; fi
+        # Not by `read`: some shells read byte by byte, of which the kernel gives only the first.
+        if [ -w "$path" ] && value=$(tr -s '\t' ' ' <"$path"); then printf '%s=%s\n' "$key" "$value"; fi
     done
 }
 ask_programs() {

@@ -135,6 +135,13 @@ impl Replication {
         self.sources.is_empty() && self.own_databases == 0 && self.logged.is_empty() && self.applied.is_empty()
     }
 
+    /// Whether it holds data and follows nobody, though it is no fresh copy: it took the writes once. Nothing points it at
+    /// another by itself.
+    pub fn is_old_primary(&self) -> bool {
+        let fresh_copy = !self.seeded.is_empty() && self.logged.is_empty();
+        self.sources.is_empty() && !self.no_data && !self.is_virgin() && !fresh_copy
+    }
+
     /// Whether it takes writes and replicates from nobody.
     pub fn is_writer(&self) -> bool {
         self.error.is_none() && !self.read_only && self.sources.is_empty()

@@ -212,8 +212,11 @@ pub fn note_commit(name: &str, git_ref: &str, file: &str) -> String {
     )
 }
 
-/// Whether this host migrates, and makes sites, for all: the first that runs the app.
+/// Whether this host migrates, and makes sites, for all: the first that runs the app, of a pair the one that serves.
 pub fn leads(view: &HostView) -> bool {
+    if view.topology.is_pair() {
+        return !view.waits();
+    }
     let first = view.topology.hosts().find(HostView::runs_app);
     first.is_some_and(|first| first.host.name == view.host.name)
 }
@@ -381,7 +384,7 @@ impl Group {
     }
 }
 
-/// Declares a group of programs: configuration, logs with their rotation, and that they run.
+/// Declares a group of programs: configuration, logs with their rotation, and, where nothing waits, that they run.
 ///
 /// # Errors
 /// A template's.
@@ -443,6 +446,9 @@ pub fn supervise(scope: &mut Scope, wanted: &Group) -> Result<()> {
     )?;
     file.validator = Some(supervisor_validator());
     scope.add(file);
+    if scope.view.waits() {
+        return Ok(());
+    }
     let mut program = wanted.program();
     // Only gunicorn answers visitors, and only it reloads.
     if programs.iter().any(|program| !program.reloads.is_empty()) {

@@ -1,4 +1,5 @@
-//! What tells load balancers which part a MariaDB has: a socket that systemd listens on, and a script that asks.
+//! What tells load balancers which part a MariaDB has. One process per server asks it, over one connection; whoever wants to
+//! know is answered with what that heard last, and how long ago it asked decides whether it still counts.
 
 use std::time::Duration;
 
@@ -23,6 +24,17 @@ pub const PORT: u16 = 9201;
 /// Seconds that a replica may be behind and still be read from.
 const LAG: u32 = 30;
 
+/// Seconds between two questions to MariaDB.
+const EVERY: f32 = 0.3;
+
+/// Hundredths of a second after which an answer counts no more. A server that was closed must not pass for open.
+const FRESH: u32 = 100;
+
+/// What MariaDB said last.
+const STATE: &str = "/run/hactl-dbcheck/state";
+
+const WATCH: &str = "/usr/local/lib/hactl/dbwatch";
+const WATCHER: &str = "/etc/systemd/system/hactl-dbwatch.service";
 const SCRIPT: &str = "/usr/local/lib/hactl/dbcheck";
 const SOCKET: &str = "/etc/systemd/system/hactl-dbcheck.socket";
 const SERVICE: &str = "/etc/systemd/system/hactl-dbcheck@.service";
@@ -30,10 +42,21 @@ const SERVICE: &str = "/etc/systemd/system/hactl-dbcheck@.service";
 fn declare(scope: &mut Scope) -> Result<()> {
     let address = scope.view.host.address;
     scope.directory("/usr/local/lib/hactl", "root", "root", 0o755);
+    let watch = scope
+        .file(
+            WATCH,
+            "dbcheck/watch",
+            &json!({ "every": EVERY.to_string(), "state": STATE }),
+        )?
+        .owned("root", "root", 0o755);
+    scope.add(watch);
+    let context = json!({ "lag": LAG, "fresh": FRESH, "state": STATE, "watch": WATCH });
     let script = scope
-        .file(SCRIPT, "dbcheck/check", &json!({ "lag": LAG }))?
+        .file(SCRIPT, "dbcheck/check", &context)?
         .owned("root", "root", 0o755);
     scope.add(script);
+    let watcher = scope.file(WATCHER, "dbcheck/watcher", &json!({ "watch": WATCH }))?;
+    scope.add(watcher);
     let service = scope.file(SERVICE, "dbcheck/service", &json!({}))?;
     scope.add(service);
     let listen = std::net::SocketAddr::new(address, PORT);
@@ -43,15 +66,21 @@ fn declare(scope: &mut Scope) -> Result<()> {
         &json!({ "address": match address.is_ipv6() { true => format!("[{address}]"), false => address.to_string() }, "port": PORT }),
     )?;
     scope.add(socket);
+    let ask = format!("curl -sS --max-time 5 {}", sh(&format!("http://{listen}/writer")));
     scope.add(Service {
         unit: "hactl-dbcheck.socket".into(),
         watches: vec![SOCKET.into(), SERVICE.into()],
         on_change: OnChange::Restart,
         // Any answer will do: which one is not its affair.
-        health: format!(
-            "curl -sS -o /dev/null --max-time 5 {}",
-            sh(&format!("http://{listen}/writer"))
-        ),
+        health: format!("{ask} -o /dev/null"),
+        patience: Duration::from_secs(15),
+        forgets: Vec::new(),
+    });
+    scope.add(Service {
+        unit: "hactl-dbwatch.service".into(),
+        watches: vec![WATCH.into(), WATCHER.into()],
+        on_change: OnChange::Restart,
+        health: format!("said=$({ask}) || exit 1; case $said in 'no word'*) echo \"$said\"; exit 1 ;; esac"),
         patience: Duration::from_secs(15),
         forgets: Vec::new(),
     });

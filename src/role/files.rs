@@ -10,7 +10,7 @@ use super::{Role, Scope, stage};
 use crate::error::Result;
 use crate::inventory::{App, Files, HostRole};
 use crate::quote::{sh, sh_words};
-use crate::resource::{OnChange, Service};
+use crate::resource::{Command, Guard, OnChange, Service};
 use crate::topology::HostView;
 
 /// The role.
@@ -38,10 +38,14 @@ pub fn shared(view: &HostView) -> bool {
 }
 
 fn declare(scope: &mut Scope) -> Result<()> {
-    scope.barrier(stage::SERVES);
     scope.packages(&["rsync"]);
     let path = scope.inventory().app.path();
     let process = scope.inventory().app.process();
+    if scope.view.topology.is_pair() && !scope.view.waits() {
+        hand_over(scope);
+        return Ok(());
+    }
+    scope.barrier(stage::SERVES);
     let staged = format!("{path}/cache/files");
     scope.directory(&staged, &process.user, &process.user, 0o750);
     let sources: Vec<_> = peers::other_apps(&scope.view)
@@ -59,8 +63,16 @@ fn declare(scope: &mut Scope) -> Result<()> {
         })
         .collect();
     let sites: Vec<_> = scope.inventory().sites.iter().map(|site| &site.name).collect();
-    let context = json!({ "path": path, "staged": staged, "sources": sources, "sites": sites });
-    let script = scope.file(SCRIPT, "files/take", &context)?;
+    let mut context = json!({ "path": path, "staged": staged, "sources": sources, "sites": sites });
+    let template = if scope.view.waits() {
+        scope.directory(&format!("{path}/{REMOVED}"), &process.user, &process.user, 0o750);
+        context["removed"] = format!("{path}/{REMOVED}").into();
+        context["taken"] = taken(path).into();
+        "files/follow"
+    } else {
+        "files/take"
+    };
+    let script = scope.file(SCRIPT, template, &context)?;
     scope.add(script.owned("root", "root", 0o755));
     let service = scope.file(
         SERVICE,
@@ -81,6 +93,64 @@ fn declare(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
+/// On the host of a pair that serves: it takes nothing from the other. When it was the one that waited until now, it takes
+/// what the other has and it has not, once, before anything is started; nothing is removed for that. A host that is lost
+/// gives nothing.
+fn hand_over(scope: &mut Scope) {
+    scope.barrier(stage::HANDED_OVER);
+    let process = scope.inventory().app.process();
+    let others = peers::other_apps(&scope.view);
+    let names: Vec<_> = others.iter().map(|host| host.name.as_str()).collect();
+    let run = format!(
+        "systemctl disable --now hactl-files.timer >/dev/null 2>&1 || :\n\
+         systemctl stop hactl-files.service >/dev/null 2>&1 || :\n\
+         if [ -x {SCRIPT} ]; then\n\
+         \x20   timeout 1800 runuser -u {user} -- {SCRIPT} last 2>&1 || echo {without}\n\
+         fi\n\
+         rm -f -- {SERVICE} {TIMER} {SCRIPT}\n\
+         systemctl daemon-reload",
+        user = sh(&process.user),
+        without = sh(&format!(
+            "{} gives none; going on with what is here",
+            names.join(" and ")
+        )),
+    );
+    scope.add(Command {
+        deadline: Duration::from_secs(2000),
+        ..Command::by_root(
+            format!("last files from {}: this host serves from now on", names.join(" and ")),
+            vec![Guard::Passes(format!("[ ! -e {SCRIPT} ] && [ ! -e {TIMER} ]"))],
+            run,
+        )
+    });
+}
+
+/// What a host that waits keeps for a while of files that are gone, or another, on the one that serves.
+const REMOVED: &str = "cache/files-removed";
+
+/// Touched when a host that waits has taken everything.
+fn taken(path: &str) -> String {
+    format!("{path}/config/files.taken")
+}
+
+/// Passes when a host that waits has taken what the other has not long ago, and says when.
+pub(super) fn age(view: &HostView) -> String {
+    let taken = sh(&taken(view.topology.inventory.app.path()));
+    format!(
+        "then=$(stat -c %Y -- {taken} 2>/dev/null) || then=0\n\
+         age=$(($(date +%s) - then))\n\
+         if [ \"$age\" -ge {LATE} ]; then\n\
+         \x20   journalctl -u hactl-files.service -n 20 -o cat --no-pager | grep -v -e systemd -e '^hactl-files' | tail -n 1\n\
+         \x20   [ \"$then\" = 0 ] && echo 'were never taken' || echo \"were last taken $age s ago\"\n\
+         \x20   exit 1\n\
+         fi\n\
+         echo \"taken $age s ago\""
+    )
+}
+
+/// Seconds after which files should have been taken again.
+const LATE: u32 = 180;
+
 /// Passes when the last round took what every other host has.
 pub(super) fn up_to_date() -> String {
     "if systemctl -q is-failed hactl-files.service; then\n\
@@ -94,7 +164,8 @@ pub(super) fn up_to_date() -> String {
 /// For nginx's templates: whose nginx to ask for a file that is not here, and who may ask this one. `null` where files are
 /// not shared that way.
 pub(super) fn nginx(view: &HostView) -> Value {
-    if !shared(view) || !view.has(HostRole::App) {
+    // Of a pair only one serves.
+    if !shared(view) || !view.has(HostRole::App) || view.topology.is_pair() {
         return Value::Null;
     }
     let all = peers::other_apps(view);

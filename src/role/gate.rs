@@ -32,7 +32,9 @@ pub(super) fn look(view: &HostView, site: &Site, address: &str, path: &str) -> S
 pub fn release(scope: &Scope, path: &str, id: String, refs: String, health: &str) -> Result<Release> {
     let view = &scope.view;
     let process = scope.inventory().app.process();
-    let site = scope.inventory().sites.first().filter(|_| view.serves_web());
+    // Where nothing runs nobody is to be looked after.
+    let serves = view.serves_web() && !view.waits();
+    let site = scope.inventory().sites.first().filter(|_| serves);
     let accounts = match app::leads(view) {
         true => app::databases(&scope.inventory().app, &scope.inventory().sites),
         false => Vec::new(),
@@ -79,6 +81,10 @@ pub fn release(scope: &Scope, path: &str, id: String, refs: String, health: &str
 
 /// The hosts that change their release with this one, and how they are asked.
 fn together(view: &HostView) -> Together {
+    // Of a pair only one runs it. The other follows when that one serves, see `pair::declare_release`.
+    if view.topology.is_pair() {
+        return Together::default();
+    }
     // Whose key it is; ssh takes none that others than its own user may read.
     let user = sh(&view.topology.inventory.app.process().user);
     let mut peers: Vec<_> = peers::other_apps(view)

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frappe::programs;
 use super::redis::Instance;
-use super::{certbot, endpoint, files, gate, keepalived, memcached, nginx, redis, sentinel};
+use super::{certbot, endpoint, files, gate, keepalived, memcached, nginx, pair, redis, sentinel};
 use crate::inventory::{App, Frappe, HostRole, Site};
 use crate::quote::sh;
 use crate::resource::redis_set::{RedisInstance, SentinelInstance};
@@ -60,12 +60,16 @@ pub struct Check {
 pub enum Kind {
     /// A systemd unit runs and starts at boot.
     Unit(String),
+    /// A systemd unit does not run, since another host serves, whose name this is; nor does it start at boot.
+    Waits(String, String),
     /// All programs of a supervisor group run.
     Programs(String),
     /// A URL answers through this host's own nginx; the shell prints status and seconds.
     Site(String),
     /// A shell test passes; the last line says why it does or does not.
     Answers(String),
+    /// No background job is left that nobody will run any more; the shell prints how many there are.
+    Jobs(String),
     /// A site's certificate is valid for a while; the shell prints its dates.
     Certificate(Source, String),
     /// Certificates are renewed; the shell says what is not as it should be.
@@ -144,7 +148,13 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         add("haproxy.service".into(), unit("haproxy.service"));
         add("data stores".into(), Kind::Answers(endpoint::ready()));
     }
-    if view.runs_app() {
+    let waits = view.waits();
+    if waits {
+        for check in pair::checks(view) {
+            add(check.name, check.kind);
+        }
+    }
+    if view.runs_app() && !waits {
         add("supervisor.service".into(), unit("supervisor.service"));
         let groups = match &inventory.app {
             App::Frappe(frappe) => programs::groups(view, frappe),
@@ -156,6 +166,11 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         if let (App::Frappe(frappe), Some(_)) = (&inventory.app, programs::one_of_several(view)) {
             add("scheduler".into(), Kind::Answers(scheduler_test(frappe)));
         }
+        if let (App::Frappe(frappe), true) = (&inventory.app, view.has(HostRole::Worker)) {
+            add("jobs".into(), Kind::Jobs(programs::jobs(frappe, &["status"])));
+        }
+    }
+    if view.runs_app() {
         add(
             format!("release {}", inventory.app.name()),
             Kind::Open(gate::current(&inventory.app), gate::path(&inventory.app)),
@@ -165,16 +180,18 @@ pub fn checks(view: &HostView) -> Vec<Check> {
             App::Wsgi(wsgi) => wsgi.path.clone(),
         });
     }
-    if files::shared(view) {
-        add("files".into(), Kind::Answers(files::up_to_date()));
+    match view.topology.is_pair() {
+        true if files::shared(view) && waits => add("files".into(), Kind::Answers(files::age(view))),
+        false if files::shared(view) => add("files".into(), Kind::Answers(files::up_to_date())),
+        _ => {}
     }
-    if view.serves_web() {
+    if view.serves_web() && !waits {
         add("nginx.service".into(), unit("nginx.service"));
         for site in &inventory.sites {
             add(format!("site {}", site.name), Kind::Site(site_test(view, site)));
         }
     }
-    if view.meets_visitors() {
+    if view.meets_visitors() && !waits {
         for site in &inventory.sites {
             if let Some((source, test)) = certificate::test(site, inventory.nginx.https_port) {
                 add(format!("certificate {}", site.name), Kind::Certificate(source, test));
@@ -262,13 +279,14 @@ pub fn questions(checks: &[Check]) -> Ask {
     let mut ask = Ask::default();
     for check in checks {
         match &check.kind {
-            Kind::Unit(unit) => {
+            Kind::Unit(unit) | Kind::Waits(unit, _) => {
                 ask.units.insert(unit.clone());
             }
             Kind::Programs(_) => ask.programs = true,
             Kind::Site(test)
             | Kind::Redis(test)
             | Kind::Answers(test)
+            | Kind::Jobs(test)
             | Kind::Certificate(_, test)
             | Kind::Renewals(test)
             | Kind::Upstreams(test)
@@ -302,11 +320,13 @@ pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
         let certificate = Cell::new(None);
         let (state, detail) = match &check.kind {
             Kind::Unit(unit) => read_unit(seen, unit),
+            Kind::Waits(unit, serves) => read_waits(seen, unit, serves),
             Kind::Programs(group) => read_programs(seen, group),
             Kind::Site(_) => output(seen, check, read_site),
             Kind::Answers(_) => output(seen, check, |text| {
                 (State::Ok, text.lines().last().unwrap_or_default().to_owned())
             }),
+            Kind::Jobs(_) => output(seen, check, read_jobs),
             Kind::Certificate(source, _) => output(seen, check, |text| {
                 let (state, detail, read) = certificate::read(*source, text, seen.facts.clock);
                 certificate.set(read);
@@ -357,6 +377,21 @@ fn output(seen: &Observed, check: &Check, read: impl Fn(&str) -> (State, String)
             (State::Bad, last.unwrap_or("failed").chars().take(200).collect())
         }
         None => (State::Bad, "no answer".into()),
+    }
+}
+
+fn read_waits(seen: &Observed, unit: &str, serves: &str) -> (State, String) {
+    match seen.units.get(unit) {
+        None => (State::Bad, "is not there".into()),
+        Some(unit) if !matches!(unit.active.as_str(), "inactive" | "failed") => {
+            let text = format!("is {}, though {serves} serves: hactl apply stops it", unit.active);
+            (State::Bad, text)
+        }
+        Some(unit) if matches!(unit.enabled.as_str(), "enabled" | "enabled-runtime") => {
+            let text = format!("is stopped, but a boot would start it, though {serves} serves");
+            (State::Bad, text)
+        }
+        Some(_) => (State::Ok, format!("is stopped: {serves} serves")),
     }
 }
 
@@ -434,6 +469,15 @@ fn read_mariadb(seen: &Observed, key: &str) -> (State, String) {
                 None => (State::Bad, "does not answer".into()),
             }
         }
+    }
+}
+
+/// `12 waiting, 2 running`; with `look: ` before it when there are more that nobody runs.
+fn read_jobs(text: &str) -> (State, String) {
+    let last = text.lines().last().unwrap_or_default();
+    match last.strip_prefix("look: ") {
+        Some(found) => (State::Warn, format!("{found}: hactl app jobs")),
+        None => (State::Ok, last.to_owned()),
     }
 }
 
@@ -543,6 +587,19 @@ mod tests {
         assert_eq!(read_site("301 2.5").0, State::Warn);
         assert_eq!(read_site("502 0.001").0, State::Bad);
         assert_eq!(read_site("").0, State::Bad);
+    }
+
+    #[test]
+    fn jobs_that_nobody_runs_want_a_look() {
+        assert_eq!(
+            read_jobs("3 waiting, 1 running"),
+            (State::Ok, "3 waiting, 1 running".into())
+        );
+        let (state, detail) = read_jobs("look: 3 waiting, 1 running, 2 cut off");
+        assert_eq!(
+            (state, detail.as_str()),
+            (State::Warn, "3 waiting, 1 running, 2 cut off: hactl app jobs")
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! keepalived: virtual addresses, each on one of the load balancers that nginx answers on.
+//! keepalived: virtual addresses, each on one of the load balancers, or of a pair of servers, that nginx answers on.
 //!
 //! VRRP has two holders while load balancers do not hear each other, so nothing may depend on there being one: an address
 //! leads to nginx, which is the same everywhere.
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Role, Scope, nginx, stage};
 use crate::error::{Error, Result};
-use crate::inventory::{HostRole, Vip};
+use crate::inventory::Vip;
 use crate::quote::sh;
 use crate::resource::{Group, OnChange, Service, Stopped, User, Validator};
 use crate::topology::HostView;
@@ -18,7 +18,7 @@ use crate::topology::HostView;
 /// The role.
 pub const ROLE: Role = Role {
     name: "keepalived",
-    applies: |view| view.has(HostRole::Lb),
+    applies: may_carry,
     declare,
 };
 
@@ -40,7 +40,12 @@ const CHECK: &str = "sed 's/^\\( *script_user\\) .*/\\1 root/' \"$FILE\" >\"$R/k
 
 /// Whether a host carries virtual addresses.
 pub fn carries(view: &HostView) -> bool {
-    view.has(HostRole::Lb) && !view.topology.inventory.vip.is_empty()
+    may_carry(view) && !view.topology.inventory.vip.is_empty()
+}
+
+/// Of a pair both may: the nginx of the one that waits is stopped, so an address never moves there by itself.
+fn may_carry(view: &HostView) -> bool {
+    view.topology.carriers().any(|host| host.name == view.host.name)
 }
 
 fn declare(scope: &mut Scope) -> Result<()> {
@@ -65,9 +70,9 @@ fn declare(scope: &mut Scope) -> Result<()> {
         groups: Some(Vec::new()),
     });
     let vips = vips(scope)?;
-    let balancers = scope.view.topology.with_role(HostRole::Lb);
+    let carriers = scope.view.topology.carriers();
     let own = scope.view.host.address;
-    let peers: Vec<IpAddr> = balancers.map(|host| host.address).filter(|peer| *peer != own).collect();
+    let peers: Vec<IpAddr> = carriers.map(|host| host.address).filter(|peer| *peer != own).collect();
     let context = json!({
         "host": scope.view.host.name,
         "address": own,
@@ -116,12 +121,12 @@ fn vips(scope: &Scope) -> Result<Vec<Value>> {
 
 /// Who takes an address when several could: each address begins with another load balancer, so that all have work.
 fn priority(view: &HostView, number: usize) -> u8 {
-    let balancers: Vec<_> = view.topology.with_role(HostRole::Lb).map(|host| &host.name).collect();
-    let place = balancers
+    let carriers: Vec<_> = view.topology.carriers().map(|host| &host.name).collect();
+    let place = carriers
         .iter()
         .position(|name| **name == view.host.name)
         .unwrap_or_default();
-    let count = balancers.len().max(1);
+    let count = carriers.len().max(1);
     let behind = (place + count - number % count) % count;
     u8::try_from(behind).map_or(1, |behind| 200_u8.saturating_sub(behind).max(1))
 }
@@ -158,7 +163,7 @@ pub fn status(vip: &Vip, http_port: u16) -> String {
     format!(
         "systemctl -q is-active {UNIT} || {{ echo '{UNIT} is not active'; exit 1; }}\n\
          if [ -n \"$(ip -o addr show to {address})\" ]; then echo here; exit 0; fi\n\
-         curl -sS -o /dev/null --max-time 3 {} || {{ echo '{address} does not answer: no load balancer has it'; exit 1; }}\n\
+         curl -sS -o /dev/null --max-time 3 {} || {{ echo '{address} does not answer: nobody has it'; exit 1; }}\n\
          echo elsewhere",
         sh(&url)
     )

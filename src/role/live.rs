@@ -143,6 +143,7 @@ fn databases(topology: Topology, answers: &BTreeMap<&str, &Observed>, judgement:
         Ok(writer) => judgement.live.writer = writer,
         Err(unclear) => return refuse(topology, answers, HostRole::Db, &unclear, judgement),
     }
+    judgement.live.lone = topology.is_pair() && databases.lone(judgement.live.writer.as_deref());
     let errant = databases.errant(judgement.live.writer.as_deref());
     judgement.refused.extend(errant);
 }
@@ -291,6 +292,17 @@ impl<'a> Databases<'a> {
         }
     }
 
+    /// Whether nobody follows the writer, and nobody is made to.
+    fn lone(&self, writer: Option<&str>) -> bool {
+        let mut others = self.hosts.iter().filter(|host| Some(host.name.as_str()) != writer);
+        writer.is_some()
+            && others.all(|host| match self.said.get(host.name.as_str()) {
+                None => true,
+                Some(None) => false,
+                Some(Some(said)) => said.is_old_primary() || (said.error.is_some() && !said.no_data),
+            })
+    }
+
     /// Hosts with transactions that the writer never had.
     fn errant(&self, writer: Option<&str>) -> Vec<Refusal> {
         let Some((name, Some(Some(primary)))) = writer.map(|name| (name, self.said.get(name))) else {
@@ -338,7 +350,7 @@ mod tests {
     use super::*;
     use crate::resource::Facts;
     use crate::resource::observed::TestState;
-    use crate::role::testing::inventory;
+    use crate::role::testing::{GUESTBOOK, inventory, pair};
 
     const CLUSTER: &str = r#"
 cluster: demo
@@ -423,6 +435,42 @@ sites: [ { name: erp.example.com } ]
         ];
         for (said, wanted) in cases {
             assert_eq!(verdict(said), wanted, "{said:?}");
+        }
+    }
+
+    /// The one that is left serves, whatever has become of the other.
+    #[test]
+    fn a_writer_whom_nobody_will_follow_is_told_apart() {
+        let inventory = inventory(&pair(GUESTBOOK));
+        let topology = Topology::of(&inventory);
+        let of_srv1 = "Connection_name=\nMaster_Host=10.77.0.11\nread_only=1\nown_databases=1\n";
+        let copy = "read_only=1\nown_databases=1\nseeded=0-1-5\n";
+        for (said, lone) in [
+            ("silent", true),
+            (CLOSED, true),
+            ("error=ERROR 2002\nown_databases=1\n", true),
+            ("mariadb: not found", false),
+            (VIRGIN, false),
+            ("error=ERROR 2002\nno_data=1\n", false),
+            (of_srv1, false),
+            (copy, false),
+        ] {
+            let hosts: Vec<_> = [("srv1", OPEN), ("srv2", said)]
+                .into_iter()
+                .filter(|(_, said)| *said != "silent")
+                .map(|(name, said)| {
+                    let mut seen = Observed::bare(Facts::assumed());
+                    let output = said.to_owned();
+                    seen.tests
+                        .insert(replication::KEY.into(), TestState { code: 0, output });
+                    (name, seen)
+                })
+                .collect();
+            let answers = hosts.iter().map(|(name, seen)| (*name, seen)).collect();
+            let mut judgement = Judgement::default();
+            databases(topology, &answers, &mut judgement);
+            assert_eq!(judgement.live.writer.as_deref(), Some("srv1"), "{said}");
+            assert_eq!(judgement.live.lone, lone, "{said}");
         }
     }
 

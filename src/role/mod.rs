@@ -20,6 +20,7 @@ pub mod mariadb;
 mod memcached;
 pub mod nginx;
 pub mod overrides;
+pub mod pair;
 pub mod passwords;
 pub mod peers;
 mod redis;
@@ -39,6 +40,7 @@ mod user;
 mod variables;
 pub mod wsgi;
 
+pub(crate) use frappe::programs::jobs;
 pub use scope::Scope;
 pub use templates::Templates;
 

@@ -31,6 +31,10 @@ pub(super) fn declare(scope: &mut Scope) -> Result<()> {
                 grants: vec!["REPLICATION SLAVE ON *.*".into()],
             });
         }
+        // That the other one of a pair is lost must not keep this one from serving.
+        if topology.live.lone {
+            return Ok(());
+        }
         scope.barrier(stage::PROTECTED);
         scope.add(SemiSync {
             on: scope.inventory().mariadb.semi_sync,

@@ -67,6 +67,7 @@ pub fn migrate(
     let mut scope = Scope::new(NAME, view, facts, templates, secrets);
     if let App::Frappe(frappe) = &scope.inventory().app
         && view.runs_app()
+        && !view.waits()
     {
         let leads = app::leads(&view);
         let sites = sites(&scope, names);
@@ -118,6 +119,7 @@ pub fn drop(
     next(&mut scope);
     if let App::Frappe(frappe) = &scope.inventory().app
         && view.runs_app()
+        && !view.waits()
     {
         scope.add(frappe::quiet(frappe, &gone.name));
     }

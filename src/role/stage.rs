@@ -9,6 +9,10 @@ pub const STORES: u8 = 0;
 pub const FOLLOWS: u8 = 10;
 /// The primary waits for its replicas.
 pub const PROTECTED: u8 = 20;
+/// The host of a pair that waits stops what serves, if it did so until now.
+pub const YIELDS: u8 = 25;
+/// The other one takes the last files from it, before anything is started.
+pub const HANDED_OVER: u8 = 27;
 /// The application, which needs a database that takes writes. Its release is built.
 pub const APPLICATION: u8 = 30;
 /// The other hosts take the release from the one that built it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Role, Scope};
+use super::{Role, Scope, pair, stage};
 use crate::error::Result;
 use crate::resource::{OnChange, Service};
 
@@ -15,6 +15,8 @@ pub const ROLE: Role = Role {
     declare,
 };
 
+/// Its unit.
+pub(super) const UNIT: &str = "supervisor.service";
 const DROP_IN: &str = "/etc/systemd/system/supervisor.service.d";
 
 fn declare(scope: &mut Scope) -> Result<()> {
@@ -23,8 +25,16 @@ fn declare(scope: &mut Scope) -> Result<()> {
     scope.directory(DROP_IN, "root", "root", 0o755);
     let file = scope.file(&unit, "supervisor/unit.conf", &json!({}))?;
     scope.add(file);
+    if scope.view.waits() {
+        pair::stopped(scope, UNIT, "supervisor");
+        return Ok(());
+    }
+    // It starts programs of releases that are there already, which must not run on the other host any more.
+    if scope.view.topology.is_pair() {
+        scope.barrier(stage::APPLICATION);
+    }
     scope.add(Service {
-        unit: "supervisor.service".into(),
+        unit: UNIT.into(),
         watches: vec![unit],
         on_change: OnChange::Reread,
         health: "supervisorctl pid >/dev/null".into(),

@@ -8,7 +8,7 @@ use crate::inventory::{Inventory, parse};
 use crate::plan::Desired;
 use crate::resource::Facts;
 use crate::secret::Secret;
-use crate::topology::Topology;
+use crate::topology::{Live, Topology};
 
 /// Every secret is its own name, with what a careless writer would break on.
 pub struct Named;
@@ -136,6 +136,14 @@ nginx:
       header: { X-Report: "1" }
 "#;
 
+/// The same on two servers, of which `srv2` waits at birth.
+pub fn pair(text: &str) -> String {
+    let one = "  srv1: { address: 10.77.0.11 }\n";
+    assert!(text.contains(one));
+    let two = format!("{one}  srv2: {{ address: 10.77.0.12, standby: true }}\nvip: {{ web: 10.77.0.100/24 }}\n");
+    text.replace(one, &two)
+}
+
 /// Reads an inventory that is known to be right.
 pub fn inventory(text: &str) -> Inventory {
     match parse(text, Path::new("/inventory/inventory.yml")) {
@@ -151,7 +159,12 @@ pub fn first(inventory: &Inventory, facts: &Facts) -> Desired {
 
 /// What a host of an inventory should have.
 pub fn of_host(inventory: &Inventory, host: &str, facts: &Facts) -> Desired {
+    living(inventory, host, facts, &Live::UNKNOWN)
+}
+
+/// The same when it is known who leads.
+pub fn living(inventory: &Inventory, host: &str, facts: &Facts, live: &Live) -> Desired {
     let templates = Templates::load(None).unwrap();
-    let view = Topology::of(inventory).host(host).unwrap();
+    let view = Topology::living(inventory, live).host(host).unwrap();
     desired(view, facts, &templates, &Named).unwrap()
 }

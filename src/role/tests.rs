@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
-use super::testing::{ADOPTED, BALANCED, CERTBOT, FRAPPE, GUESTBOOK, REDIS, first, inventory, of_host};
+use super::testing::{ADOPTED, BALANCED, CERTBOT, FRAPPE, GUESTBOOK, REDIS, first, inventory, of_host, pair};
 use crate::plan::{Desired, build};
 use crate::resource::{Facts, Kind, Observed, SYSTEMS, Spec};
 
@@ -253,6 +253,19 @@ fn the_plan_of_a_bare_host() {
     }
 }
 
+#[test]
+fn the_plan_of_a_bare_host_that_waits() {
+    for (name, text) in [("waits", GUESTBOOK), ("waits_frappe", FRAPPE)] {
+        let desired = of_host(&inventory(&pair(text)), "srv2", &Facts::assumed());
+        insta::assert_snapshot!(name, planned(&desired, &bare()));
+    }
+    let desired = of_host(&inventory(&pair(FRAPPE)), "srv2", &Facts::assumed());
+    insta::assert_snapshot!(
+        "waits_files",
+        rendered(&desired, |role| matches!(role, "files" | "keepalived"))
+    );
+}
+
 fn planned(desired: &Desired, seen: &Observed) -> String {
     let plan = build(desired, seen);
     let mut out = format!("{} resources\n", plan.resources);
@@ -275,7 +288,8 @@ fn planned(desired: &Desired, seen: &Observed) -> String {
 /// Secrets are in blobs that are marked, never in a script, a summary or a diff.
 #[test]
 fn a_plan_shows_no_secret() {
-    for desired in DESIRED.iter() {
+    let waits = [GUESTBOOK, FRAPPE].map(|text| of_host(&inventory(&pair(text)), "srv2", &Facts::assumed()));
+    for desired in DESIRED.iter().chain(&waits) {
         let plan = build(desired, &bare());
         let shown = serde_json::to_string(&plan).unwrap();
         assert!(
@@ -327,6 +341,8 @@ static DESIRED: LazyLock<Vec<Desired>> = LazyLock::new(|| {
         .to_vec();
     let others = [(REDIS, "rd1"), (REDIS, "rd2"), (BALANCED, "lb2")];
     desired.extend(others.map(|(text, host)| of_host(&inventory(text), host, &facts)));
+    // The other one's data come from elsewhere; see `pair`.
+    desired.extend([GUESTBOOK, FRAPPE].map(|text| of_host(&inventory(&pair(text)), "srv1", &facts)));
     desired
 });
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::app::{self, Group, Supervised};
-use super::{Role, Scope, gate, memcached, stage};
+use super::{Role, Scope, gate, memcached, pair, stage};
 use crate::error::Result;
 use crate::inventory::{App, HostRole, Wsgi};
 use crate::quote::sh;
@@ -163,6 +163,13 @@ fn serve(scope: &mut Scope, wsgi: &Wsgi, group: Option<&Group>) -> Result<()> {
     let id = release(wsgi);
     let root = format!("{path}/releases/{id}");
     let mut wanted = gate::release(scope, path, id, wsgi.git_ref.clone(), &wsgi.health)?;
+    if scope.view.waits() {
+        pair::declare_release(scope, wanted);
+        if wsgi.migrate.is_some() {
+            scope.add(migrated_elsewhere(wsgi, &root));
+        }
+        return Ok(());
+    }
     wanted.programs = group.map(Group::program).into_iter().collect();
     if let Some(migrate) = wsgi.migrate.as_ref().filter(|_| app::leads(&scope.view)) {
         let run = format!(
@@ -181,6 +188,18 @@ fn serve(scope: &mut Scope, wsgi: &Wsgi, group: Option<&Group>) -> Result<()> {
     }
     scope.add(wanted);
     Ok(())
+}
+
+/// The note that the database has the schema of a release, on the host of a pair that waits: the other one has migrated, and
+/// it is the same database.
+fn migrated_elsewhere(wsgi: &Wsgi, root: &str) -> Command {
+    let marker = format!("{root}/.hactl/migrated");
+    let run = format!("umask 022\n: >{marker}\nsync {marker}", marker = sh(&marker));
+    let name = format!("note that {} is migrated to release {}", wsgi.name, release(wsgi));
+    Command {
+        guards: vec![Guard::Exists(marker)],
+        ..gate::command(&wsgi.process, name, &wsgi.path, run, 60)
+    }
 }
 
 /// What runs; nothing on a host that has neither role.

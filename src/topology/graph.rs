@@ -125,7 +125,7 @@ fn lines(view: &HostView) -> Vec<String> {
     if let Some(group) = &view.host.group {
         lines.push(format!("group {group}"));
     }
-    if view.host.standby {
+    if view.waits() {
         lines.push("standby".into());
     }
     lines
@@ -147,7 +147,10 @@ fn edges(topology: Topology) -> Vec<Edge> {
             .collect::<Vec<_>>()
     };
     let (balancers, apps) = (named(HostRole::Lb), named(HostRole::App));
-    let front = if balancers.is_empty() { &apps } else { &balancers };
+    // Nobody sends requests to the host of a pair that waits.
+    let serving = topology.hosts().filter(|view| view.has(HostRole::App) && !view.waits());
+    let serving: Vec<_> = serving.map(|view| host_id(&view.host.name)).collect();
+    let front = if balancers.is_empty() { &serving } else { &balancers };
     for vip in topology.inventory.vip.values() {
         for host in front {
             add(format!("vip/{}", vip.name), host.clone(), EdgeKind::Requests);
@@ -160,11 +163,7 @@ fn edges(topology: Topology) -> Vec<Edge> {
     }
     let writer = topology.writer().map(|host| host_id(&host.name));
     let redis = topology.redis_leader("queue").map(|host| host_id(&host.name));
-    for view in topology
-        .hosts()
-        .filter(HostView::runs_app)
-        .filter(|view| !view.host.standby)
-    {
+    for view in topology.hosts().filter(HostView::runs_app).filter(|view| !view.waits()) {
         for store in [&writer, &redis].into_iter().flatten() {
             add(host_id(&view.host.name), store.clone(), EdgeKind::Data);
         }

@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Live {
     /// The host that takes MariaDB's writes; `None` where none ever did.
     pub writer: Option<String>,
+    /// Of a pair: nobody follows the writer, and nothing that hactl does makes the other one follow: it does not answer, or
+    /// is an old primary. So nobody can acknowledge what is written.
+    pub lone: bool,
     /// The host that leads, by replicated set of Redis (`cache`, `queue`); none where it follows from the inventory alone.
     pub redis: BTreeMap<String, String>,
     /// Databases whose place was taken in a crash plan and that have not rejoined: nobody believes what they say.
@@ -20,6 +23,7 @@ impl Live {
     /// Nobody was asked.
     pub const UNKNOWN: Live = Live {
         writer: None,
+        lone: false,
         redis: BTreeMap::new(),
         replaced: BTreeSet::new(),
         ssh_keys: BTreeMap::new(),

@@ -55,11 +55,13 @@ impl<'a> Topology<'a> {
         self.with_role(HostRole::Db).nth(1).is_some()
     }
 
-    /// Who takes the writes of a set of Redis (`cache`, `queue`): whoever does so now, else the primary, else the first.
+    /// Who takes the writes of a set of Redis (`cache`, `queue`): whoever does so now, else the primary, else the first. Of a
+    /// pair, for one that holds nothing: where everything else happens.
     pub fn redis_leader(self, set: &str) -> Option<&'a Host> {
         let living = self.live.redis.get(set);
         living
             .and_then(|name| self.inventory.hosts.get(name))
+            .or_else(|| self.writer().filter(|_| self.is_pair()))
             .or_else(|| self.with_role(HostRole::Redis).find(|host| host.primary))
             .or_else(|| self.with_role(HostRole::Redis).next())
     }
@@ -95,6 +97,18 @@ impl<'a> Topology<'a> {
             .map(|host| HostView { topology: self, host })
     }
 
+    /// Whether it is a pair: two full servers, of which one waits.
+    pub fn is_pair(self) -> bool {
+        self.inventory.hosts.values().any(|host| host.standby)
+    }
+
+    /// Hosts that may carry virtual addresses: load balancers, or both of a pair.
+    pub fn carriers(self) -> impl Iterator<Item = &'a Host> {
+        let pair = self.is_pair();
+        let hosts = self.inventory.hosts.values();
+        hosts.filter(move |host| pair || host.roles.contains(&HostRole::Lb))
+    }
+
     /// Whether requests come in through load balancers.
     pub fn is_balanced(self) -> bool {
         self.with_role(HostRole::Lb).next().is_some()
@@ -110,6 +124,15 @@ impl HostView<'_> {
     /// Whether this host has the role.
     pub fn has(&self, role: HostRole) -> bool {
         self.host.roles.contains(&role)
+    }
+
+    /// Whether it is the one of a pair that waits: everything is installed, and what serves or works is stopped. Who waits
+    /// is no setting but follows from who takes MariaDB's writes, now; `standby` says it for the time before there are
+    /// data.
+    pub fn waits(&self) -> bool {
+        let topology = self.topology;
+        let writer = || topology.writer().is_some_and(|writer| writer.name == self.host.name);
+        topology.is_pair() && !writer()
     }
 
     /// Whether the host serves HTTP: every app host does (assets, files and X-Accel-Redirect need its disk,

@@ -3,6 +3,7 @@
 
 pub mod inside;
 pub mod lab;
+pub mod load;
 pub mod model;
 pub mod release_host;
 pub mod releases;

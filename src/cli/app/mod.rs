@@ -1,5 +1,6 @@
 //! `hactl app`
 
+mod jobs;
 mod list;
 mod update;
 
@@ -7,7 +8,7 @@ use super::args::{DiffArg, InventoryArg, LimitArg};
 use super::context::{Context, Ended};
 use crate::error::Result;
 
-/// Bring the application to other refs, and list its releases
+/// Bring the application to other refs, list its releases, look after its background jobs
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -28,6 +29,12 @@ enum Command {
         #[command(flatten)]
         limit: LimitArg,
     },
+    /// List background jobs that nobody will run any more, and put them into their queues again
+    ///
+    /// A job is `cut off` when its worker or its host died while it ran: what it had committed by then is done, so look at
+    /// what it does before you run it again. It is `stranded` when it never began, because the queue's Redis or the worker
+    /// died just as it was taken: running it is what was meant.
+    Jobs(jobs::Args),
 }
 
 /// `hactl app update`
@@ -50,6 +57,7 @@ struct UpdateArgs {
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     match &args.command {
         Command::Update(args) => update::run(args, context),
+        Command::Jobs(args) => jobs::run(args, context),
         Command::List { inventory, limit } => list::run(inventory, limit, context),
     }
 }

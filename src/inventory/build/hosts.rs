@@ -207,6 +207,20 @@ fn check_standby(check: &mut Check, raw: &RawHosts, hosts: &mut IndexMap<String,
         return;
     }
     let (first, second) = (&hosts[0].name, &hosts[1].name);
+    if let [one, ..] = standby.as_slice()
+        && let Some(balancer) = hosts.values().find(|host| host.roles.contains(&HostRole::Lb))
+    {
+        let (host, name_span) = known(raw, &balancer.name);
+        check.report(
+            Diagnostic::new(
+                "inventory::standby",
+                "a pair has no load balancer: only one of the two serves",
+            )
+            .at(host.map_or(name_span, |h| h.roles.span), "`lb` here")
+            .at(known(raw, one).0.map_or(raw.span, |h| h.standby.span), "standby here")
+            .help("remove the role `lb`; a `vip` leads to the one that serves"),
+        );
+    }
     match standby.as_slice() {
         [] => {
             let (_, span) = known(raw, second);

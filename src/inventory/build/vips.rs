@@ -147,11 +147,12 @@ fn router(check: &mut Check, knobs: &RawVipMap, address: IpAddr, span: Span) -> 
     (if last == 0 { 255 } else { last }, span)
 }
 
-/// Load balancers tell each other over their own addresses, and VRRP carries those of one family only.
+/// Load balancers, or the two of a pair, tell each other over their own addresses, and VRRP carries those of one family only.
 fn family(check: &mut Check, net: ipnet::IpNet, span: Span, hosts: &IndexMap<String, Host>, raw: &RawHosts) {
     let v4 = net.addr().is_ipv4();
-    let balancers = || hosts.values().filter(|host| host.roles.contains(&HostRole::Lb));
-    if let Some(other) = balancers().find(|host| host.address.is_ipv4() != v4) {
+    let pair = hosts.values().any(|host| host.standby);
+    let carriers = || hosts.values().filter(|host| pair || host.roles.contains(&HostRole::Lb));
+    if let Some(other) = carriers().find(|host| host.address.is_ipv4() != v4) {
         let place = known(raw, &other.name).0.map_or(raw.span, |host| host.address.span);
         check.report(
             Diagnostic::new(
@@ -160,7 +161,7 @@ fn family(check: &mut Check, net: ipnet::IpNet, span: Span, hosts: &IndexMap<Str
             )
             .at(span, if v4 { "IPv4" } else { "IPv6" })
             .at(place, if v4 { "IPv6" } else { "IPv4" })
-            .help("VRRP carries addresses of the family that the load balancers speak with each other"),
+            .help("VRRP carries addresses of the family that the hosts which carry them speak with each other"),
         );
     }
 }

@@ -150,6 +150,10 @@ fn files(scope: &mut Scope, frappe: &Frappe) -> Result<Vec<String>> {
         site_script(frappe),
         include_str!("../../../templates/frappe/site.py"),
     ));
+    scope.add(File::new(
+        programs::jobs_script(frappe),
+        include_str!("../../../templates/frappe/jobs.py"),
+    ));
     if programs::one_of_several(&scope.view).is_some() {
         scope.add(File::new(
             programs::scheduler_script(frappe),

@@ -159,6 +159,20 @@ pub(in super::super) fn one_of_several<'a>(view: &HostView<'a>) -> Option<&'a Si
     site.filter(|_| several && view.has(HostRole::Worker))
 }
 
+/// What knows of jobs that nobody will run any more.
+pub(super) fn jobs_script(frappe: &Frappe) -> String {
+    format!("{}/jobs.py", frappe.path)
+}
+
+/// The command line, for root's shell, that asks it; see the script for the words.
+pub(crate) fn jobs(frappe: &Frappe, words: &[&str]) -> String {
+    let mut command = vec!["runuser", "-u", &frappe.process.user, "--"];
+    let (run, script) = (format!("{}/run", frappe.path), jobs_script(frappe));
+    command.extend([run.as_str(), "python", &script]);
+    command.extend(words);
+    format!("timeout 30 {}", crate::quote::sh_words(&command))
+}
+
 /// What holds the lock.
 pub(super) fn scheduler_script(frappe: &Frappe) -> String {
     format!("{}/scheduler.py", frappe.path)

@@ -150,6 +150,12 @@ pub(super) fn came_with(frappe: &Frappe, site: &Site) -> File {
     }
 }
 
+/// The note that a site has the schema of this release, on the host of a pair that waits: the other one has migrated, and it
+/// is the same database.
+pub(super) fn migrated_elsewhere(frappe: &Frappe, site: &Site) -> File {
+    File::new(stamp(site), format!("{}\n", release::id(frappe)))
+}
+
 /// The first time, which fills in what Frappe notes about its apps; from then on [`super::update`] migrates.
 pub(super) fn migrate(scope: &Scope, frappe: &Frappe, site: &Site) -> Command {
     let release = release::id(frappe);

@@ -1,7 +1,7 @@
 //! The release in service. Sites that are there follow it: closed, dumped, migrated, opened; new ones are made later.
 
 use super::super::app::{self, Group};
-use super::super::gate;
+use super::super::{gate, pair};
 use super::{Scope, release, site};
 use crate::error::Result;
 use crate::inventory::{Frappe, Site};
@@ -22,6 +22,14 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, groups: &[Group]) -> R
         .collect();
     let id = release::id(frappe);
     let mut wanted = gate::release(scope, path, id, refs.join(", "), "/api/method/ping")?;
+    if scope.view.waits() {
+        pair::declare_release(scope, wanted);
+        links(scope, path);
+        for site in &scope.inventory().sites {
+            scope.add(site::migrated_elsewhere(frappe, site));
+        }
+        return Ok(());
+    }
     wanted.programs = groups.iter().map(Group::program).collect();
     wanted.patience = std::time::Duration::from_secs(90);
     wanted.before_migrating = Some(maintenance(scope, frappe, "on"));
@@ -31,6 +39,12 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, groups: &[Group]) -> R
         wanted.migrations = sites.iter().map(|site| migration(frappe, site)).collect();
     }
     scope.add(wanted);
+    links(scope, path);
+    Ok(())
+}
+
+/// What leads through the release.
+fn links(scope: &mut Scope, path: &str) {
     for (link, target) in [
         ("apps", "current/apps"),
         ("env", "current/env"),
@@ -39,7 +53,6 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, groups: &[Group]) -> R
     ] {
         scope.link(&format!("{path}/{link}"), target);
     }
-    Ok(())
 }
 
 /// Frappe's own maintenance mode and pause of the scheduler, for whoever else works on the bench; and no cache entry of one

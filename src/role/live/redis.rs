@@ -20,9 +20,10 @@ pub(super) fn questions(topology: Topology, ask: &mut Ask) {
 
 /// Judges the answers, set by set.
 pub(super) fn judge(topology: Topology, answers: &BTreeMap<&str, &Observed>, judgement: &mut Judgement) {
+    let writer_of_pair = judgement.live.writer.clone().filter(|_| topology.is_pair());
     for instance in redis::instances(&topology.inventory.redis) {
         let set = Set::of(topology, answers, &instance);
-        match set.leader() {
+        match set.leader(writer_of_pair.as_deref()) {
             Ok(Some(leader)) => {
                 judgement.live.redis.insert(instance.name.into(), leader);
             }
@@ -72,8 +73,9 @@ impl<'a> Set<'a> {
         said.filter(|(_, said)| said.leads())
     }
 
-    /// Who leads; `None` where the inventory decides, since there is nothing yet.
-    fn leader(&self) -> Result<Option<String>, Unclear> {
+    /// Who leads; `None` where the inventory decides, since there is nothing yet. Of a pair, `writer` takes MariaDB's writes:
+    /// when its Redis leads, too, and the other host is silent, nobody else is asked for by anything that runs.
+    fn leader(&self, writer: Option<&str>) -> Result<Option<String>, Unclear> {
         if let Some(address) = self.elected() {
             return match self.at(address) {
                 Some(host) => Ok(Some(host.name.clone())),
@@ -97,6 +99,12 @@ impl<'a> Set<'a> {
             [(one, _)] => return Ok(Some((*one).to_owned())),
             [(first, _), (second, _), ..] => return Err(self.two(first, second)),
             [] => {}
+        }
+        if let Some(writer) = writer
+            && self.silent().is_some_and(|silent| silent != writer)
+            && self.leading().any(|(name, _)| name == writer)
+        {
+            return Ok(Some(writer.to_owned()));
         }
         // What one that takes writes holds, nobody else may have; and who is followed may be down.
         let holds = self.leading().filter(|(_, said)| said.has_data).map(|(name, _)| name);
@@ -162,7 +170,7 @@ mod tests {
     use super::*;
     use crate::resource::Facts;
     use crate::resource::observed::TestState;
-    use crate::role::testing::inventory;
+    use crate::role::testing::{GUESTBOOK, inventory, pair};
 
     const CLUSTER: &str = r#"
 cluster: demo
@@ -216,6 +224,49 @@ sites: [ { name: erp.example.com } ]
                 .cloned()
                 .unwrap_or_else(|| "nobody yet".into()),
         }
+    }
+
+    /// Of a pair: `srv2` takes MariaDB's writes; what the two Redis say, as role and keys.
+    #[test]
+    fn of_a_pair_one_beside_the_writer_leads_while_the_other_is_silent() {
+        let inventory = inventory(&pair(GUESTBOOK));
+        let verdict = |said: [&str; 2]| {
+            let hosts: Vec<_> = ["srv1", "srv2"]
+                .into_iter()
+                .zip(said)
+                .filter(|(_, said)| *said != "silent")
+                .map(|(name, said)| {
+                    let mut seen = Observed::bare(Facts::assumed());
+                    let output = said.to_owned();
+                    let state = TestState { code: 0, output };
+                    seen.tests.insert("redis set queue".into(), state);
+                    (name, seen)
+                })
+                .collect();
+            let answers = hosts.iter().map(|(name, seen)| (*name, seen)).collect();
+            let mut judgement = Judgement::default();
+            judgement.live.writer = Some("srv2".into());
+            judge(Topology::of(&inventory), &answers, &mut judgement);
+            match judgement.refused.first() {
+                Some(refusal) => refusal.message.split(';').next().unwrap_or_default().to_owned(),
+                None => {
+                    let live = judgement.live;
+                    let leader = Topology::living(&inventory, &live).redis_leader("queue");
+                    leader.unwrap().name.clone()
+                }
+            }
+        };
+        let (data, empty) = ("role=master\ndb0=keys=1", "role=master");
+        let of_srv1 = "role=slave\nmaster_host=10.77.0.11\nmaster_port=1\ndb0=keys=1";
+        assert_eq!(verdict(["silent", data]), "srv2");
+        assert_eq!(verdict(["silent", empty]), "srv2");
+        assert_eq!(verdict([empty, empty]), "srv2");
+        // MariaDB alone has moved: nobody points Redis after it.
+        assert_eq!(verdict([data, of_srv1]), "srv1");
+        assert_eq!(verdict(["silent", of_srv1]), "srv1");
+        assert!(verdict([data, data]).contains("both lead"));
+        // Beside the writer nobody leads; the other one might.
+        assert!(verdict([data, "silent"]).contains("cannot be told"));
     }
 
     #[test]

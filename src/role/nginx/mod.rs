@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Role, Scope, certbot, files, gate, stage};
+use super::{Role, Scope, certbot, files, gate, pair, stage};
 use crate::error::Result;
 use crate::inventory::{App, HostRole, Inventory, Nginx, Site, Tls};
 use crate::resource::{File, OnChange, Service, Validator};
@@ -27,6 +27,8 @@ pub const ROLE: Role = Role {
 };
 
 const ROOT: &str = "/etc/nginx";
+/// Its unit.
+pub(super) const UNIT: &str = "nginx.service";
 
 /// How an application is looked at through nginx on its own host: scheme and port. Behind load balancers it speaks plain
 /// HTTP there.
@@ -58,9 +60,15 @@ pub fn plain_port(view: &HostView) -> u16 {
 /// Where nginx tells its own host, and nobody else, which configuration it runs.
 pub const CONFIGURATION_PATH: &str = "/.hactl/configuration";
 
+/// For an app host behind load balancers.
+const DROP_IN: &str = "/etc/systemd/system/nginx.service.d";
+
 fn declare(scope: &mut Scope) -> Result<()> {
-    scope.barrier(stage::APPLICATION);
     scope.packages(&["nginx"]);
+    if scope.view.waits() {
+        pair::stopped(scope, UNIT, "nginx");
+    }
+    scope.barrier(stage::APPLICATION);
     scope.directory(&format!("{ROOT}/tls"), "root", "root", 0o755);
     scope.directory(&format!("{ROOT}/hactl"), "root", "root", 0o755);
     let mut watches = Vec::new();
@@ -75,8 +83,19 @@ fn declare(scope: &mut Scope) -> Result<()> {
         file.validator = Some(validator());
         scope.add(file);
     }
+    if !scope.view.meets_visitors() && scope.view.has(HostRole::App) {
+        scope.directory(DROP_IN, "root", "root", 0o755);
+        let unit = format!("{DROP_IN}/60-hactl.conf");
+        let port = scope.inventory().app.process().web_port;
+        let drop_in = scope.file(&unit, "nginx/unit.conf", &json!({ "port": port }))?;
+        scope.add(drop_in);
+        watches.push(unit);
+    }
+    if scope.view.waits() {
+        return Ok(());
+    }
     scope.add(Service {
-        unit: "nginx.service".into(),
+        unit: UNIT.into(),
         watches,
         on_change: OnChange::Reload,
         health: health(),

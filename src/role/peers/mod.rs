@@ -256,7 +256,7 @@ fn apps(scope: &mut Scope, rules: &mut Vec<serde_json::Value>) -> Result<()> {
         let modules = scope.file(
             files::MODULES,
             "files/rsyncd.conf",
-            &json!({ "path": scope.inventory().app.path() }),
+            &json!({ "path": scope.inventory().app.path(), "configuration": scope.view.topology.is_pair() }),
         )?;
         scope.add(modules);
         let file = scope.file(&give, "peers/files", &json!({ "modules": files::MODULES }))?;
