@@ -1,6 +1,7 @@
 //! Asking hosts something when some of them may be dead: whoever answers in time is heard, and nothing is judged.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -12,10 +13,12 @@ use crate::inventory::Host;
 use crate::plan::Desired;
 use crate::resource::{Ask, clock};
 
-/// How long every host is waited for.
+/// How long a connection to each host is waited for, once more than half of them have answered.
 const SHORT: Duration = Duration::from_millis(2700);
-/// How long when less than half of them have answered.
+/// How long as long as they have not, and for the answer of one that is connected.
 const LONG: Duration = Duration::from_secs(10);
+
+const TICK: Duration = Duration::from_millis(200);
 
 /// What came back.
 pub struct Heard {
@@ -30,16 +33,24 @@ impl Engine {
     pub async fn hear(&self, questions: &(dyn Fn(&Host) -> Ask + Sync)) -> Heard {
         let started = Instant::now();
         let all: Vec<&Host> = self.inventory.hosts.values().collect();
-        let mut open: BTreeMap<&str, ()> = all.iter().map(|host| (host.name.as_str(), ())).collect();
-        let mut answers: FuturesUnordered<_> = all.iter().map(|host| self.hear_one(host, questions(host))).collect();
+        let mut open: BTreeSet<&str> = all.iter().map(|host| host.name.as_str()).collect();
+        let connected = Mutex::new(BTreeSet::new());
+        let answers = all.iter().map(|host| self.hear_one(host, questions(host), &connected));
+        let mut answers: FuturesUnordered<_> = answers.collect();
         let mut heard = Heard {
             hosts: Vec::new(),
             failures: Vec::new(),
         };
         loop {
-            let limit = if 2 * heard.hosts.len() > all.len() { SHORT } else { LONG };
+            let on_its_way = {
+                let connected = connected.lock().unwrap_or_else(PoisonError::into_inner);
+                open.iter().any(|name| connected.contains(*name))
+            };
+            let enough = 2 * heard.hosts.len() > all.len() && !on_its_way;
+            let limit = if enough { SHORT } else { LONG };
+            // Whether another one is connected by now is looked at again and again.
             let left = limit.saturating_sub(started.elapsed());
-            match tokio::time::timeout(left, answers.next()).await {
+            match tokio::time::timeout(left.min(TICK), answers.next()).await {
                 Ok(Some(Ok(host))) => {
                     open.remove(host.name.as_str());
                     heard.hosts.push(host);
@@ -49,12 +60,12 @@ impl Engine {
                     heard.failures.push(failure);
                 }
                 Ok(None) => break,
-                Err(_) if started.elapsed() < LONG && 2 * heard.hosts.len() <= all.len() => {}
+                Err(_) if started.elapsed() < limit => {}
                 Err(_) => break,
             }
         }
         drop(answers);
-        for name in open.keys() {
+        for name in &open {
             heard.failures.push(HostFailure::silent(name, started.elapsed()));
         }
         // In the inventory's order, whoever was first.
@@ -64,10 +75,19 @@ impl Engine {
         heard
     }
 
-    async fn hear_one(&self, host: &Host, ask: Ask) -> Result<Surveyed, HostFailure> {
+    async fn hear_one(
+        &self,
+        host: &Host,
+        ask: Ask,
+        connected: &Mutex<BTreeSet<String>>,
+    ) -> Result<Surveyed, HostFailure> {
         let started = Instant::now();
         let failed = |error| HostFailure::transport(&host.name, &error);
         let mut link = self.links.link(host).await.map_err(failed)?;
+        connected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(host.name.clone());
         self.events.send(Event::HostConnected {
             host: host.name.clone(),
             backend: link.backend().into(),
