@@ -31,7 +31,7 @@ pub(super) fn ready() -> String {
 
 fn declare(scope: &mut Scope) -> Result<()> {
     scope.barrier(stage::APPLICATION);
-    scope.packages(&["haproxy", "socat"]);
+    scope.packages(&["haproxy", "socat", "nftables"]);
     let topology = scope.view.topology;
     let inventory = scope.inventory();
     let hosts = |role| {

@@ -111,7 +111,8 @@ fn configuration(scope: &mut Scope) -> Result<Vec<String>> {
         scope.directory(DROP_IN, "root", "root", 0o755);
         let unit = scope.file(&format!("{DROP_IN}/60-hactl.conf"), "mariadb/unit.conf", &json!({}))?;
         scope.add(unit);
-        scope.packages(&["mariadb-backup"]);
+        // nftables: a crash plan may have to cut this host off from another.
+        scope.packages(&["mariadb-backup", "nftables"]);
         watches.extend(certificates(scope)?);
         if !has_accounts(&scope.view) {
             scope.add(DataDirectory);
