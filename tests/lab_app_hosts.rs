@@ -17,23 +17,8 @@ const HOSTS: &str = "  app1: { address: NET.11, roles: [ app, worker ] }
   db1: { address: NET.31, roles: [ db, redis ] }
 ";
 
-/// Asks the nginx of one host; gives status and body.
-fn fetch(stack: &Stack, host: &str, path: &str, more: &[&str]) -> (u16, String) {
-    let network = stack.address.rsplit_once('.').expect("an address").0;
-    let output = Command::new("curl")
-        .args(["-sk", "--max-time", "20", "-w", "\n%{http_code}", "--resolve"])
-        .arg(format!("erp.example.com:443:{network}.{host}"))
-        .args(more)
-        .arg(format!("https://erp.example.com{path}"))
-        .output()
-        .expect("curl");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let (body, code) = text.rsplit_once('\n').unwrap_or(("", "0"));
-    (code.parse().unwrap_or(0), body.to_owned())
-}
-
 fn release(stack: &Stack, host: &str) -> u32 {
-    let (code, body) = fetch(stack, host, "/api/method/frappe.notes.state", &[]);
+    let (code, body) = stack.fetch_at(host, "/api/method/frappe.notes.state", &[]);
     assert_eq!(code, 200, "{host}: {body}");
     minifrappe_release(&serde_json::from_str(&body).expect("JSON")).expect("a whole release")
 }
@@ -93,10 +78,10 @@ fn several_hosts_serve_one_site() {
 }
 
 fn both_serve_the_same(stack: &Stack) {
-    let page = fetch(stack, "11", "/login", &[]);
+    let page = stack.fetch_at("11", "/login", &[]);
     assert_eq!(page.0, 200, "{}", page.1);
     assert_eq!(
-        fetch(stack, "12", "/login", &[]),
+        stack.fetch_at("12", "/login", &[]),
         page,
         "one page names the assets of both"
     );
@@ -105,7 +90,7 @@ fn both_serve_the_same(stack: &Stack) {
         .split('"')
         .find(|part| part.starts_with("/assets/"))
         .expect("an asset");
-    let bodies = ["11", "12"].map(|host| fetch(stack, host, asset, &[]));
+    let bodies = ["11", "12"].map(|host| stack.fetch_at(host, asset, &[]));
     assert_eq!(bodies[0].0, 200);
     assert_eq!(bodies[0], bodies[1]);
     let same = |of: &str| {
@@ -131,15 +116,14 @@ fn files_of_one_host_are_seen_through_the_other(stack: &Stack) {
     let (jar, upload) = (jar.display().to_string(), format!("file=@{}", note.display()));
     std::fs::write(&note, "of app1\n").expect("written");
     let login = ["-c", &jar, "-d", "usr=Administrator", "-d", "pwd=lab-pass"];
-    assert_eq!(fetch(stack, "11", "/api/method/login", &login).0, 200);
+    assert_eq!(stack.fetch_at("11", "/api/method/login", &login).0, 200);
     // Nobody takes anything meanwhile: what is seen comes over http.
     for host in ["11", "12"] {
         stack.on(host, "systemctl stop hactl-files.timer hactl-files.service");
     }
     for private in ["0", "1"] {
         let is_private = format!("is_private={private}");
-        let sent = fetch(
-            stack,
+        let sent = stack.fetch_at(
             "11",
             "/api/method/upload_file",
             &["-b", &jar, "-F", &upload, "-F", &is_private],
@@ -148,21 +132,21 @@ fn files_of_one_host_are_seen_through_the_other(stack: &Stack) {
     }
     let there = (200, "of app1\n".to_owned());
     for host in ["11", "12"] {
-        assert_eq!(fetch(stack, host, "/files/a_note.txt", &[]), there, "{host}");
+        assert_eq!(stack.fetch_at(host, "/files/a_note.txt", &[]), there, "{host}");
         assert_eq!(
-            fetch(stack, host, "/private/files/a_note.txt", &["-b", &jar]),
+            stack.fetch_at(host, "/private/files/a_note.txt", &["-b", &jar]),
             there,
             "{host}"
         );
-        assert_eq!(fetch(stack, host, "/private/files/a_note.txt", &[]).0, 403);
-        assert_eq!(fetch(stack, host, "/files/nowhere.txt", &[]).0, 404);
+        assert_eq!(stack.fetch_at(host, "/private/files/a_note.txt", &[]).0, 403);
+        assert_eq!(stack.fetch_at(host, "/files/nowhere.txt", &[]).0, 404);
     }
     // A name with what must be quoted, and a page, which must not run as one of the site.
     stack.on(
         "11",
         &format!("cd {SITE}/public/files && echo '<p>' >'50% ä b.html' && chown frappe: *"),
     );
-    let page = fetch(stack, "12", "/files/50%25%20%C3%A4%20b.html", &["-D", "-"]);
+    let page = stack.fetch_at("12", "/files/50%25%20%C3%A4%20b.html", &["-D", "-"]);
     assert_eq!(page.0, 200, "{}", page.1);
     assert!(
         page.1.to_lowercase().contains("content-disposition: attachment"),
@@ -294,6 +278,6 @@ fn a_host_is_added(stack: &Stack) {
     );
     assert_eq!(release(stack, "13"), 2);
     let there = (200, "newer\n".to_owned());
-    assert_eq!(fetch(stack, "13", "/files/a_note.txt", &[]), there);
+    assert_eq!(stack.fetch_at("13", "/files/a_note.txt", &[]), there);
     stack.settled();
 }

@@ -102,7 +102,7 @@ fn said(events: &[Value], what: &str) -> Option<String> {
 /// A WSGI application: forth, forth again, back from a release that fails in its migration and from one that does not start.
 #[test]
 fn an_app_is_updated_or_stays_what_it_was() {
-    let stack = served(16, Serves::Guestbook);
+    let stack = served(110, Serves::Guestbook);
     let visitors = Visitors::come(&stack.address, GUESTBOOK);
     let inventory = || std::fs::read_to_string(&stack.inventory).unwrap();
 
@@ -190,10 +190,27 @@ fn an_app_is_updated_or_stays_what_it_was() {
     everything_is_there(&stack, GUESTBOOK, &seen);
 }
 
-/// Frappe: a job that runs is finished before its worker ends, the caches of one release are not the other's.
+/// As RQ may do it: a worker is told to end just when Redis hands it a job, which is then in no list any more.
+fn a_job_is_lost(stack: &Stack) {
+    stack.on_host("supervisorctl stop frappe-workers:* >/dev/null");
+    let added = stack.fetch("/api/method/frappe.notes.add", &["-d", "text=lost"]);
+    assert_eq!(added.0, 200, "{}", added.1);
+    let take = "import json, redis\n\
+        config = json.load(open('common_site_config.json'))\n\
+        print(redis.Redis.from_url(config['redis_queue']).lpop('rq:queue:' + config['bench_id'] + ':default'))";
+    let taken = stack.on_host(&format!(
+        "cd /srv/frappe/bench/sites && runuser -u frappe -- ../run python -c {}; supervisorctl start frappe-workers:* >/dev/null",
+        hactl::quote::sh(take)
+    ));
+    assert!(taken.starts_with("b'"), "{taken}");
+}
+
+/// Frappe: a job that runs is finished before its worker ends, and one that its worker never began is not forgotten; the
+/// caches of one release are not the other's.
 #[test]
 fn frappe_is_updated_or_stays_what_it_was() {
-    let stack = served(20, Serves::MiniFrappe);
+    let stack = served(114, Serves::MiniFrappe);
+    a_job_is_lost(&stack);
     let visitors = Visitors::come(&stack.address, MINIFRAPPE);
     let tag = minifrappe(&stack, 2, Flaw::None);
     let set = format!("frappe={tag}");
@@ -259,7 +276,7 @@ fn faults() -> (u8, Vec<Fault>) {
     let all = [("killed", Fault::Killed), ("cut", Fault::Cut), ("power", Fault::Power)];
     let count = std::env::var("HACTL_MOMENTS").map(|number| number.parse().expect("HACTL_MOMENTS is a number"));
     let Ok(count) = count else {
-        return (17, vec![Fault::Killed, Fault::Power, Fault::Cut, Fault::Killed]);
+        return (111, vec![Fault::Killed, Fault::Power, Fault::Cut, Fault::Killed]);
     };
     let only = std::env::var("HACTL_FAULT").ok();
     let chosen: Vec<_> = all
@@ -268,9 +285,9 @@ fn faults() -> (u8, Vec<Fault>) {
         .collect();
     assert!(!chosen.is_empty(), "HACTL_FAULT is killed, cut or power");
     let subnet = match chosen[..] {
-        [(_, Fault::Cut)] => 18,
-        [(_, Fault::Power)] => 19,
-        _ => 17,
+        [(_, Fault::Cut)] => 112,
+        [(_, Fault::Power)] => 113,
+        _ => 111,
     };
     let repeated = chosen.iter().flat_map(|(_, fault)| std::iter::repeat_n(*fault, count));
     (subnet, repeated.collect())

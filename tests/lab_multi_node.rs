@@ -34,7 +34,7 @@ const RATE: u32 = 5;
 /// One request in so many makes a background job.
 const JOB: usize = 5;
 
-/// What the issue allows.
+/// What must hold.
 const ADDRESS_MOVES: Duration = Duration::from_secs(2);
 const SCHEDULER_MOVES: Duration = Duration::from_secs(15);
 
@@ -261,8 +261,9 @@ impl Trial {
     }
 }
 
-/// When schedulers began and ended on a host, by the words of the clock that all hosts of a lab share; the last one may go on.
-fn schedules(stack: &Stack, host: &str) -> Vec<(String, Option<String>)> {
+/// When schedulers began and ended on a host, by the words of the clock that all hosts of a lab share. One that was killed
+/// ended when nobody knows, so it counts as long as it has begun; the last one goes on.
+fn schedules(stack: &Stack, host: &str) -> Vec<(String, String)> {
     let log = "/var/log/supervisor/frappe-workers/frappe-workers-schedule.out.log";
     let text = stack.on(
         number(host),
@@ -277,7 +278,15 @@ fn schedules(stack: &Stack, host: &str) -> Vec<(String, Option<String>)> {
             _ => {}
         }
     }
-    stretches
+    let last = stretches.len().saturating_sub(1);
+    let ended = stretches
+        .into_iter()
+        .enumerate()
+        .map(|(at, (from, until))| match until {
+            None if at == last => (from, "9999".to_owned()),
+            until => (from.clone(), until.unwrap_or(from)),
+        });
+    ended.collect()
 }
 
 fn order(said: &Said, part: &str) -> Vec<String> {
@@ -288,6 +297,7 @@ fn order(said: &Said, part: &str) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "takes a quarter of an hour: scripts/survive runs it"]
 fn ten_hosts_survive_the_loss_of_any() {
     let stack = Stack::with(Options {
         hosts: HOSTS,
@@ -438,11 +448,18 @@ fn the_scheduler_moves(trial: &Trial) {
     trial.must(moved <= SCHEDULER_MOVES, &format!("another schedules after {moved:?}"));
     trial.only_in_flight("the scheduler's host", &seen);
     boot(stack, &holder);
-    assert_eq!(which(stack, "scheduler", "this host schedules"), other);
-    let began = schedules(stack, other).last().expect("it schedules").0.clone();
-    let before = schedules(stack, &holder);
-    println!("{holder}: {before:?}; {other} since {began}");
-    trial.must(before.iter().all(|(from, _)| *from <= began), "two schedulers");
+    // A machine that boots a host is busy: the lock may have moved once more.
+    let now = which(stack, "scheduler", "this host schedules");
+    let stretches = [&*holder, other].map(|host| schedules(stack, host));
+    println!(
+        "{now} schedules now; {holder}: {:?}; {other}: {:?}",
+        stretches[0], stretches[1]
+    );
+    let twice = stretches[0]
+        .iter()
+        .flat_map(|one| stretches[1].iter().map(move |two| (one, two)))
+        .find(|((from, until), (other_from, other_until))| from < other_until && other_from < until);
+    trial.must(twice.is_none(), &format!("two schedulers: {twice:?}"));
 }
 
 fn a_replica_dies(trial: &Trial) {

@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::process::Command;
-
 use common::releases::{Flaw, minifrappe, minifrappe_release};
 use common::stack::{Options, Said, Serves, Stack};
 use hactl::inventory::secrets::{Keyring, Secrets};
@@ -16,21 +14,6 @@ vip:
 const SERVING: [&str; 2] = ["nginx.service", "supervisor.service"];
 const BENCH: &str = "/srv/frappe/bench";
 const SITE: &str = "/srv/frappe/bench/sites/erp.example.com";
-
-/// Asks the site at the pair's address; gives status and body.
-fn fetch(stack: &Stack, path: &str, more: &[&str]) -> (u16, String) {
-    let network = stack.address.rsplit_once('.').expect("an address").0;
-    let output = Command::new("curl")
-        .args(["-sk", "--max-time", "20", "-w", "\n%{http_code}", "--resolve"])
-        .arg(format!("erp.example.com:443:{network}.100"))
-        .args(more)
-        .arg(format!("https://erp.example.com{path}"))
-        .output()
-        .expect("curl");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let (body, code) = text.rsplit_once('\n').unwrap_or(("", "0"));
-    (code.parse().unwrap_or(0), body.to_owned())
-}
 
 fn sql(stack: &Stack, host: &str, query: &str) -> String {
     stack.on(host, &format!("mariadb -N -e {}", hactl::quote::sh(query)))
@@ -109,11 +92,11 @@ fn carries(stack: &Stack, host: &str) -> bool {
 }
 
 fn answers(stack: &Stack) {
-    stack.wait_until("the address answers", || fetch(stack, "/health", &[]).0 == 200);
+    stack.wait_until("the address answers", || stack.fetch_at("100", "/health", &[]).0 == 200);
 }
 
 fn writes(stack: &Stack, text: &str) {
-    let sent = fetch(stack, "/entries", &["-d", &format!("author=visitor&text={text}")]);
+    let sent = stack.fetch_at("100", "/entries", &["-d", &format!("author=visitor&text={text}")]);
     assert_eq!(sent.0, 303, "{}", sent.1);
 }
 
@@ -192,7 +175,7 @@ fn hosts_come_back_as_they_were(stack: &Stack) {
     // The one that serves is away: nobody takes its place by itself.
     let _ = stack.hactl(&["lab", "kill", "srv1"]).exits(0);
     assert!(!carries(stack, "12"));
-    assert_eq!(fetch(stack, "/health", &["--connect-timeout", "3"]).0, 0);
+    assert_eq!(stack.fetch_at("100", "/health", &["--connect-timeout", "3"]).0, 0);
     let _ = stack.hactl(&["lab", "boot", "srv1"]).exits(0);
     stack.wait_until("the address is back", || carries(stack, "11"));
     serves(stack, "12", false);
@@ -273,7 +256,7 @@ fn what_serves_follows_the_writer(stack: &Stack) {
 const RELEASE: &str = "readlink /srv/frappe/bench/current";
 
 fn release(stack: &Stack) -> u32 {
-    let (code, body) = fetch(stack, "/api/method/frappe.notes.state", &[]);
+    let (code, body) = stack.fetch_at("100", "/api/method/frappe.notes.state", &[]);
     assert_eq!(code, 200, "{body}");
     minifrappe_release(&serde_json::from_str(&body).expect("JSON")).expect("a whole release")
 }
@@ -288,7 +271,7 @@ fn files_releases_and_services_of_a_pair() {
     let _ = stack.apply(&[]).exits(0);
     stack.settled();
     stack.wait_until("the address answers", || {
-        fetch(&stack, "/api/method/ping", &[]).0 == 200
+        stack.fetch_at("100", "/api/method/ping", &[]).0 == 200
     });
     serves(&stack, "11", true);
     serves(&stack, "12", false);
@@ -333,6 +316,24 @@ fn files_go_one_way(stack: &Stack, from: &str, to: &str) {
         let read = format!("python3 -c \"import json; print(json.load(open('{path}'))['of_{from}'])\"");
         assert_eq!(stack.on(to, &read), "7");
     }
+    // What an update sets while it runs is not for the other one: it may have to serve before that is over.
+    let site = format!("{SITE}/site_config.json");
+    let before = stack.on(from, &format!("cat {site}"));
+    let during = format!(
+        "import json; p = '{site}'; d = json.load(open(p)); d.update(maintenance_mode=1, pause_scheduler=1, db_name='x', \
+         hactl_before_update={{'pause_scheduler': 0}}); json.dump(d, open(p, 'w'))"
+    );
+    stack.on(from, &format!("cp -p {site} {site}.kept; python3 -c \"{during}\""));
+    take(to);
+    let taken: serde_json::Value = serde_json::from_str(&stack.on(to, &format!("cat {site}"))).expect("JSON");
+    assert_eq!(taken["db_name"], "x", "it was taken: {taken}");
+    assert_eq!(taken["pause_scheduler"], 0, "{taken}");
+    for key in ["maintenance_mode", "hactl_before_update"] {
+        assert!(taken.get(key).is_none(), "{taken}");
+    }
+    stack.on(from, &format!("mv {site}.kept {site}"));
+    assert_eq!(stack.on(from, &format!("cat {site}")), before);
+    take(to);
     // What reads it takes it up.
     let _ = stack.apply(&[]).exits(0);
     stack.settled();
@@ -406,9 +407,11 @@ fn a_switch_in_good_order(stack: &Stack) {
     stack.settled();
     serves(stack, "11", false);
     serves(stack, "12", true);
-    stack.wait_until("the address answers", || fetch(stack, "/api/method/ping", &[]).0 == 200);
+    stack.wait_until("the address answers", || {
+        stack.fetch_at("100", "/api/method/ping", &[]).0 == 200
+    });
     assert!(carries(stack, "12"));
-    assert_eq!(fetch(stack, "/files/late", &[]), (200, "late\n".to_owned()));
+    assert_eq!(stack.fetch_at("100", "/files/late", &[]), (200, "late\n".to_owned()));
     assert_eq!(release(stack), 2);
     ready(stack, "srv1");
     files_go_one_way(stack, "12", "11");

@@ -56,7 +56,7 @@ fn planned(events: &[Value]) -> Vec<String> {
 
 #[test]
 fn a_users_role_is_kept_like_a_built_in_one_and_hooks_are_told() {
-    let stack = Stack::boot(62, Serves::Guestbook, true);
+    let stack = Stack::boot(115, Serves::Guestbook, true);
     let _ = stack.apply(&[]).exits(0);
     role(&stack, "first", "1");
     let plain = std::fs::read_to_string(&stack.inventory).expect("the inventory");

@@ -3,8 +3,8 @@
 # side, two at a time ($HACTL_LAB_TESTS says how many), and tell what they printed when they fail.
 set -eu
 
-# What these see depends on how fast the machine is: gaps that a client notices. They run alone.
-alone='lab_bench lab_crashplan lab_multi_node'
+# What these see depends on how fast the machine is: gaps that a client notices. They run alone; names are separated by blanks.
+alone='lab_bench'
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$root"
@@ -41,9 +41,15 @@ failed=
 cargo test --locked --no-fail-fast --lib --bins $others || failed=yes
 cargo test --locked --doc || failed=yes
 pattern="/\\($(printf %s "$alone" | sed 's/ /\\|/g')\\)-"
-run() { xargs -r -n 1 -P "$1" sh scripts/lib/run-tests.sh one || failed=yes; }
-printf '%s\n' "$lab" | grep -v "$pattern" >target/lab-tests/together.txt || :
+# The longest first, as far as a file's length tells.
+longest_first() {
+    while read -r exe; do
+        name=$(basename "$exe")
+        printf '%s %s\n' "$(wc -c <"tests/${name%-*}.rs")" "$exe"
+    done | sort -rn | cut -d ' ' -f 2
+}
+printf '%s\n' "$lab" | grep -v "$pattern" | longest_first >target/lab-tests/together.txt
 printf '%s\n' "$lab" | grep "$pattern" >target/lab-tests/alone.txt || :
-run "${HACTL_LAB_TESTS:-2}" <target/lab-tests/together.txt
-run 1 <target/lab-tests/alone.txt
+xargs -r -n 1 -P "${HACTL_LAB_TESTS:-2}" sh scripts/lib/run-tests.sh one <target/lab-tests/together.txt || failed=yes
+xargs -r -n 1 sh scripts/lib/run-tests.sh one <target/lab-tests/alone.txt || failed=yes
 [ -z "$failed" ] || { echo "test: something failed, see above" >&2; exit 1; }

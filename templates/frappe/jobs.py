@@ -6,11 +6,13 @@ itself. Run as the application's user with the bench's python, in the bench's `s
     jobs.py status            one line for `hactl status`
     jobs.py list              one JSON object a line: {"job", "queue", "found", "since", "what"}
     jobs.py requeue JOB...    puts those into their queues again
+    jobs.py settle            while workers are stopped everywhere: puts into their queues again what they took and never began
 
 `found` says what became of it:
 
     cut off    it had begun, and its worker or its host died; what it had committed by then is done
-    stranded   a worker had taken it, or was about to, and it never began: the queue's Redis or the worker died just then
+    stranded   a worker had taken it, or was about to, and it never began: the queue's Redis or the worker ended just then.
+               RQ loses a job so when a worker is told to stop in the moment that Redis hands it one
 
 RQ itself says so of the first kind when the worker has not been heard of for some 90 seconds. Jobs that ended with an error
 of their own are none of these.
@@ -19,14 +21,17 @@ of their own are none of these.
 import datetime
 import json
 import sys
+import time
 
 import redis
-from rq import Queue
+from rq import Queue, Worker
 from rq.job import Job
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 
 # Seconds after which a job that was taken has begun, or never will.
 TAKEN = 60
+# Seconds between two looks at a job that may be on its way from its queue into a worker.
+ON_ITS_WAY = 5
 # What RQ writes about a job whose process died: found by another worker later; seen by its own worker at once.
 DEATHS = ("AbandonedJobError", "Work-horse terminated unexpectedly", "Work-horse process was terminated unexpectedly")
 # More are not looked at one by one.
@@ -46,6 +51,8 @@ def main():
             print(json.dumps(found))
     elif command == "requeue":
         return requeue(queues, wanted)
+    elif command == "settle":
+        settle(queues)
     else:
         return f"no such command: {command}"
     return None
@@ -53,6 +60,9 @@ def main():
 
 def requeue(queues, wanted):
     dead = {found["job"]: found for found in queues.dead()}
+    if any(dead[job]["found"] == "stranded" for job in wanted if job in dead):
+        time.sleep(ON_ITS_WAY)
+        dead = {found["job"]: found for found in queues.dead()}
     missing = [job for job in wanted if job not in dead]
     for job in wanted:
         if job in dead and not queues.requeue(dead[job]):
@@ -60,6 +70,18 @@ def requeue(queues, wanted):
     if missing:
         return "neither cut off nor stranded: " + " ".join(missing)
     return None
+
+
+def settle(queues):
+    stranded = queues.stranded()
+    # Of one that died RQ says for some minutes that it works.
+    if stranded and Worker.count(connection=queues.connection):
+        time.sleep(ON_ITS_WAY)
+        again = {found["job"] for found in queues.stranded()}
+        stranded = [found for found in stranded if found["job"] in again]
+    back = [found for found in stranded if queues.requeue(found)]
+    if back:
+        print(f"{len(back)} jobs that a worker had taken and never began are in their queues again")
 
 
 class Queues:
@@ -99,6 +121,9 @@ class Queues:
             failed = self.connection.zrange(FailedJobRegistry(queue=queue).key, 0, MOST)
             found += self.described(queue, [entry.decode() for entry in failed], "cut off", died)
         return found + self.lost(time_ago(TAKEN))
+
+    def stranded(self):
+        return [found for found in self.lost("9") if found["found"] == "stranded"]
 
     def lost(self, before):
         """Jobs that are in no list at all, although their own word is that they wait or run."""
@@ -155,7 +180,8 @@ class Queues:
         if mine:
             job = Job.fetch(found["job"], connection=self.connection)
             job.started_at = job.ended_at = None
-            queue.enqueue_job(job)
+            # It was its turn.
+            queue.enqueue_job(job, at_front=True)
         return bool(mine)
 
 

@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 
+# A host that waits for this one knows them, too: templates/files/follow.tera.
 KEYS = ("maintenance_mode", "pause_scheduler")
 BEFORE = "hactl_before_update"
 

@@ -483,9 +483,18 @@ impl Stack {
 
     /// Asks the site over HTTPS, by its name; gives status and body.
     pub fn fetch(&self, path: &str, more: &[&str]) -> (u16, String) {
+        self.fetch_at(&self.address, path, more)
+    }
+
+    /// The same of another address of the lab's network, or of its last part.
+    pub fn fetch_at(&self, address: &str, path: &str, more: &[&str]) -> (u16, String) {
+        let address = match (address.contains('.'), self.address.rsplit_once('.')) {
+            (false, Some((network, _))) => format!("{network}.{address}"),
+            _ => address.to_owned(),
+        };
         let output = Command::new("curl")
             .args(["-sk", "--max-time", "20", "-w", "\n%{http_code}", "--resolve"])
-            .arg(format!("erp.example.com:443:{}", self.address))
+            .arg(format!("erp.example.com:443:{address}"))
             .args(more)
             .arg(format!("https://erp.example.com{path}"))
             .output()

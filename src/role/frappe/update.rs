@@ -33,11 +33,18 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, groups: &[Group]) -> R
     wanted.programs = groups.iter().map(Group::program).collect();
     wanted.patience = std::time::Duration::from_secs(90);
     wanted.before_migrating = Some(maintenance(scope, frappe, "on"));
-    wanted.before_opening = Some(maintenance(scope, frappe, "off"));
+    let mut opening = maintenance(scope, frappe, "off");
     if app::leads(&scope.view) {
+        // No worker runs anywhere at that time. An update is not in vain for want of it.
+        opening.run.push_str(&format!(
+            " || exit 1\n{} python {} settle || echo 'nobody looked for jobs that workers had just taken when they ended'",
+            sh(&format!("{}/run", frappe.path)),
+            sh(&format!("{}/jobs.py", frappe.path)),
+        ));
         let sites = &scope.inventory().sites;
         wanted.migrations = sites.iter().map(|site| migration(frappe, site)).collect();
     }
+    wanted.before_opening = Some(opening);
     scope.add(wanted);
     links(scope, path);
     Ok(())
