@@ -62,7 +62,7 @@ impl Place {
     }
 }
 
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 20] = [
     "init",
     "check",
     "plan",
@@ -70,6 +70,8 @@ const VERBS: [&str; 18] = [
     "app",
     "render",
     "status",
+    "crashplan",
+    "rejoin",
     "graph",
     "history",
     "exec",
