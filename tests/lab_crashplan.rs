@@ -196,3 +196,98 @@ fn another_takes_over_and_the_old_one_comes_back() {
     stack.settled();
     assert_eq!(open(&stack), [third.replace("db", "3")]);
 }
+
+const PAIR: &str = "  srv1: { address: NET.11 }
+  srv2: { address: NET.12, standby: true }
+vip:
+  web: NET.100/24
+";
+
+fn visit(stack: &Stack) -> (u16, String) {
+    stack.fetch_at("100", "/health", &[])
+}
+
+fn entry(stack: &Stack, host: &str, text: &str) -> bool {
+    let query = format!("SELECT COUNT(*) FROM guestbook.entry WHERE text='{text}'");
+    stack.on(host, &format!("mariadb -N -e {}", hactl::quote::sh(&query))) == "1"
+}
+
+fn sign(stack: &Stack, text: &str) {
+    let sent = stack.fetch_at("100", "/entries", &["-d", &format!("author=visitor&text={text}")]);
+    assert_eq!(sent.0, 303, "{}", sent.1);
+}
+
+/// The server of a pair is gone, and everything is served by the other one; then it comes back, and serves again.
+#[test]
+fn the_other_one_of_a_pair_takes_over() {
+    let stack = Stack::with(Options {
+        hosts: PAIR,
+        ..Options::warm(107)
+    });
+    let _ = stack.apply(&[]).exits(0);
+    stack.settled();
+    stack.wait_until("the address answers", || visit(&stack).0 == 200);
+    sign(&stack, "first");
+
+    // It does not answer, and nobody else can hold it off.
+    let _ = stack.hactl(&["lab", "kill", "srv1"]).exits(0);
+    let refused = crashplan(&stack, &[]).exits(7);
+    let said = event(&refused, "error");
+    assert!(
+        said["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("nothing keeps srv1 from taking writes"),
+        "{said}"
+    );
+    let crashed = crashplan(&stack, &["--assume-fenced", "powered-off-by-hand"]).exits(0);
+    println!("pair: {}", event(&crashed, "failover"));
+    stack.wait_until("the address answers", || visit(&stack).0 == 200);
+    assert!(entry(&stack, "12", "first"));
+    sign(&stack, "second");
+    assert_eq!(
+        stack.on(
+            "12",
+            "systemctl is-active nginx supervisor redis-server@queue; systemctl is-enabled nginx supervisor"
+        ),
+        "active\nactive\nactive\nenabled\nenabled"
+    );
+
+    // It returns as what it was, finds out, and serves nothing.
+    let _ = stack.hactl(&["lab", "boot", "srv1"]).exits(0);
+    stack.wait_until("it has found out", || {
+        stack.on("11", "ls /var/lib/hactl/fenced 2>/dev/null || :") != ""
+    });
+    stack.wait_until("its boot is over", || {
+        !["starting", "initializing"].contains(&&*stack.on("11", "systemctl is-system-running || :"))
+    });
+    for unit in ["mariadb", "nginx", "supervisor"] {
+        assert_ne!(
+            stack.on("11", &format!("systemctl is-active {unit} || :")),
+            "active",
+            "{unit}"
+        );
+    }
+    sign(&stack, "third");
+    let _ = stack.apply(&[]).exits(7);
+    let _ = stack.hactl(&["rejoin", "--yes", "srv1"]).exits(0);
+    let _ = stack.apply(&[]).exits(0);
+    stack.settled();
+    stack.wait_until("it has all", || {
+        ["first", "second", "third"]
+            .iter()
+            .all(|text| entry(&stack, "11", text))
+    });
+
+    // And back, in good order.
+    let over = crashplan(&stack, &["--switchover"]).exits(0);
+    println!("pair, handed over: {}", event(&over, "failover"));
+    stack.wait_until("the address answers", || visit(&stack).0 == 200);
+    sign(&stack, "fourth");
+    stack.settled();
+    assert_eq!(
+        stack.on("12", "systemctl is-active nginx supervisor || :"),
+        "inactive\ninactive"
+    );
+    stack.wait_until("it has all", || entry(&stack, "12", "fourth"));
+}

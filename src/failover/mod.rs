@@ -9,6 +9,7 @@ pub mod steps;
 pub mod survey;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 pub mod vote;
 
 pub use decision::{Decision, Fence, Refused, Wish, decide};

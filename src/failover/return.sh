@@ -14,12 +14,15 @@ fi
 if ! pgrep -x mariadbd >/dev/null; then
     mkdir -p "$RUNTIME"
     printf '[Service]\nEnvironment="MYSQLD_OPTS=--init-rpl-role=SLAVE --skip-slave-start"\n' >"$RUNTIME/70-hactl-rejoin.conf"
+    # The others say still that its place was taken.
+    : >/run/hactl-rejoins
     rm -f /var/lib/hactl/fenced
     systemctl daemon-reload
     systemctl reset-failed mariadb.service 2>/dev/null || :
     systemctl start mariadb.service || {
         rm -f "$RUNTIME/70-hactl-rejoin.conf"
         journalctl -u mariadb.service -n 15 -o cat --no-pager >&2
+        rm -f /run/hactl-rejoins
         printf 'it does not start\n' >/var/lib/hactl/fenced
         exit 1
     }

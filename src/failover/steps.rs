@@ -13,7 +13,7 @@ use crate::plan::Desired;
 use crate::quote::{sh, sh_words};
 use crate::resource::{Command, Guard, Holds, Resource, Spec};
 use crate::role::peers::{self, Circle};
-use crate::role::{SecretStore, dbcheck, endpoint, mariadb, replication};
+use crate::role::{SecretStore, dbcheck, endpoint, mariadb, pair, replication};
 use crate::secret::{Secret, Text};
 use crate::topology::Topology;
 
@@ -31,6 +31,11 @@ const STEER: u8 = 3;
 const PATIENCE: u64 = 600;
 /// The same while nobody can write because the primary hands over.
 const PATIENCE_HANDING_OVER: u64 = 10;
+
+/// Seconds for running jobs to end, when the database that they need is gone.
+const JOBS_END: u64 = 5;
+/// The same while it is there.
+const JOBS_END_HANDING_OVER: u64 = 110;
 
 /// The steps of a decision, host by host; `plan` is the run's id.
 ///
@@ -76,6 +81,9 @@ pub fn steps(
                     .into(),
             );
         }
+        if topology.is_pair() && is_old && matches!(decision.fence, Fence::Stopped | Fence::HandsOver) {
+            add(FENCE, maker.serves_no_more().into());
+        }
         match &decision.fence {
             Fence::Stopped if is_old => add(FENCE, maker.stop().into()),
             Fence::HandsOver if is_old => {
@@ -100,6 +108,12 @@ pub fn steps(
         }
         if is_new {
             add(LEAD, maker.lead(secrets)?.into());
+            if topology.is_pair() && decision.fence != Fence::Itself {
+                add(
+                    LEAD,
+                    maker.command("make Redis lead", &pair::redis_leads(topology)).into(),
+                );
+            }
         }
         if database && !is_old && matches!(decision.fence, Fence::Stopped | Fence::Network | Fence::Assumed(_)) {
             add(
@@ -158,6 +172,19 @@ impl Maker<'_> {
         let why = format!("by crash plan {}: {} takes over", self.plan, self.decision.candidate);
         let name = "stop MariaDB, and keep it from starting";
         self.command(name, &format!("WHY={}\n{}", sh(&why), include_str!("stop.sh")))
+    }
+
+    /// Of a pair, what serves and works ends where the old primary is.
+    fn serves_no_more(&self) -> Command {
+        let jobs_end = match self.decision.fence {
+            Fence::HandsOver => JOBS_END_HANDING_OVER,
+            _ => JOBS_END,
+        };
+        let script = format!("JOBS_END={jobs_end}\n{}", pair::serves_no_more(self.topology));
+        Command {
+            deadline: Duration::from_secs(jobs_end + 60),
+            ..self.command("stop what serves and works", &script)
+        }
     }
 
     fn network(&self) -> Command {

@@ -89,9 +89,17 @@ pub enum Note {
         survey_ms: u64,
         /// Milliseconds from the agreement until writes were possible.
         writable_ms: u64,
+        /// Milliseconds from the agreement until all that follows from it was done.
+        finished_ms: u64,
         /// Why it cannot be said that nothing is lost; absent: nothing that was acknowledged is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lost_unknown: Option<String>,
+        /// Databases that take writes now.
+        writers: Vec<String>,
+        /// Databases that follow the new primary.
+        followers: Vec<String>,
+        /// Whether commits wait for one of them.
+        semi_sync: bool,
         /// Whether all that follows from it is done, too.
         complete: bool,
     },

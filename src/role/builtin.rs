@@ -27,6 +27,7 @@ pub const TEMPLATES: &[(&str, &str)] = templates![
     "haproxy/unit.conf",
     "keepalived/keepalived.conf",
     "keepalived/unit.conf",
+    "mariadb/gate",
     "mariadb/runtime.cnf",
     "mariadb/server.cnf",
     "mariadb/unit.conf",

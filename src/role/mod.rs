@@ -12,7 +12,7 @@ mod drain;
 pub mod endpoint;
 mod files;
 mod frappe;
-mod gate;
+pub mod gate;
 pub mod health;
 mod keepalived;
 pub mod live;

@@ -1,14 +1,16 @@
 //! `hactl crashplan`
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::super::args::{InventoryArg, LimitArg, known_host};
 use super::super::change::{Consent, agrees, somebody_agrees};
 use super::super::context::{Context, Ended, Missing, Prepared};
 use super::super::run::Run;
+use super::report::{Clocks, Report};
 use super::{Asked, finish, join, show};
 use crate::engine::Summary;
 use crate::error::{Error, Kind, Result};
+use crate::failover::verify::{self, Standing};
 use crate::failover::{self, Decision, Fence, Said, Wish, steps};
 use crate::inventory::HostRole;
 use crate::plan::Desired;
@@ -93,12 +95,17 @@ async fn carry_out(
             let clocks = Clocks {
                 survey: surveyed,
                 writable: begun.elapsed(),
+                ..Clocks::default()
             };
             let stopped = |name: &&String| decision.fence == Fence::Stopped && **name == decision.primary;
             let names: Vec<String> = names.iter().filter(|name| !stopped(name)).cloned().collect();
             let rest = finish(context, run, &names).await?;
-            show::report(context, &decision, &said, &clocks, rest.exit_code);
             join(&mut summary, rest);
+            let finished = begun.elapsed();
+            let standing = verify(context, run, &decision, &mut summary).await?;
+            let clocks = Clocks { finished, ..clocks };
+            let report = Report::of(&decision, &said, &clocks, &standing, summary.exit_code);
+            report.show(context, &run.engine);
             Ok(summary)
         }
         Ok(None) => {
@@ -112,12 +119,24 @@ async fn carry_out(
     }
 }
 
-/// How long its parts took.
-pub(super) struct Clocks {
-    /// Asking everybody.
-    pub survey: Duration,
-    /// From the agreement until writes were possible and led to the new primary.
-    pub writable: Duration,
+/// Tries it as the application and visitors do, and asks everybody once more.
+async fn verify(context: &Context, run: &Run, decision: &Decision, summary: &mut Summary) -> Result<Standing> {
+    let topology = Topology::of(&run.engine.inventory);
+    let engine = &run.engine;
+    let asked = Asked::all(run).await;
+    let secrets = engine.secrets.as_ref();
+    let desired = verify::checks(topology, decision, &asked.said(), &engine.run, secrets)?;
+    let plan = asked.plan(run, &desired);
+    let tried = asked.execute(run, plan).await;
+    join(summary, tried);
+    let asked = Asked::all(run).await;
+    let standing = Standing::of(topology, decision, &asked.said());
+    asked.close().await;
+    if let Some(wrong) = standing.wrong(decision) {
+        context.warn(&wrong);
+        summary.exit_code = Kind::HostFailed.exit_code();
+    }
+    Ok(standing)
 }
 
 /// Decides, shows it, and asks; `None` when it was only to be shown.

@@ -2,6 +2,7 @@
 
 pub mod crashplan;
 pub mod rejoin;
+mod report;
 mod show;
 
 use std::collections::BTreeMap;
@@ -86,11 +87,14 @@ async fn close(hosts: Vec<Surveyed>) {
     futures::future::join_all(hosts.into_iter().map(|host| host.link.close())).await;
 }
 
-/// What follows from who leads: the others are pointed there, commits wait for a replica again, applications know it.
+/// What follows from who leads: the others are pointed there, commits wait for a replica again, applications know it. Of a
+/// pair also what serves and works.
 async fn finish(context: &Context, run: &Run, names: &[String]) -> Result<Summary> {
     let mut survey = run.survey(names).await?;
-    for host in &mut survey.plan.hosts {
-        host.steps.retain(|step| FOLLOWS.contains(&step.role.as_str()));
+    if !Topology::of(&run.engine.inventory).is_pair() {
+        for host in &mut survey.plan.hosts {
+            host.steps.retain(|step| FOLLOWS.contains(&step.role.as_str()));
+        }
     }
     if !survey.failures.is_empty() {
         let failed: Vec<_> = survey.failures.iter().map(|failure| failure.host.as_str()).collect();

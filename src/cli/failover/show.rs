@@ -1,16 +1,11 @@
-//! What a crash plan tells: who says what, who may take over, what will hold the old primary off, and how it went.
-
-use std::collections::BTreeMap;
-use std::time::Duration;
+//! What a crash plan tells: who says what, who may take over, and what will hold the old primary off.
 
 use super::super::context::Context;
 use super::super::table::{self, Row};
-use super::crashplan::Clocks;
 use crate::engine::HostFailure;
 use crate::failover::candidate::Contender;
-use crate::failover::decision::lost;
 use crate::failover::vote::Votes;
-use crate::failover::{Decision, Fence, Said};
+use crate::failover::{Decision, Fence};
 use crate::plan::Plan;
 use crate::quote::terminal;
 use crate::report::Note;
@@ -108,72 +103,5 @@ pub fn commands(context: &Context, plan: &Plan) {
                 }
             }
         }
-    }
-}
-
-/// How it went.
-pub fn report(context: &Context, decision: &Decision, said: &BTreeMap<String, Said>, clocks: &Clocks, exit_code: u8) {
-    let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
-    let (old, new) = (&decision.primary, &decision.candidate);
-    let loss = match loss(decision, said) {
-        None => "0: what was acknowledged is here".to_owned(),
-        Some(why) => format!("unknown: {why}"),
-    };
-    let text = format!(
-        "\n{new} takes the writes in place of {old}\n\
-         \x20 survey            {}\n\
-         \x20 until writable    {} after it was agreed to\n\
-         \x20 lost transactions {loss}\n",
-        seconds(clocks.survey),
-        seconds(clocks.writable),
-    );
-    context.console.result(&text);
-    context.console.line(&Note::Failover {
-        old: old.clone(),
-        new: new.clone(),
-        survey_ms: millis(clocks.survey),
-        writable_ms: millis(clocks.writable),
-        lost_unknown: self::loss(decision, said),
-        complete: exit_code == 0,
-    });
-    match decision.fence {
-        Fence::HandsOver | Fence::Itself => {}
-        _ => context.hint(&format!(
-            "hactl rejoin {old}   (when its host is back: it is held off until then)"
-        )),
-    }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Why it cannot be said that nothing is lost.
-fn loss(decision: &Decision, said: &BTreeMap<String, Said>) -> Option<String> {
-    match decision.fence {
-        Fence::HandsOver | Fence::Itself => return None,
-        Fence::Stopped if decision.rescue => return None,
-        _ => {}
-    }
-    let missing = lost(decision);
-    if missing > 0 {
-        return Some(format!("another received {missing} transactions more"));
-    }
-    let silent: Vec<_> = decision
-        .contenders
-        .iter()
-        .filter(|one| !said.contains_key(&one.host))
-        .map(|one| one.host.as_str())
-        .collect();
-    if !silent.is_empty() {
-        return Some(format!("{} may have received more", silent.join(", ")));
-    }
-    let received = said
-        .values()
-        .flat_map(|said| &said.replication)
-        .flat_map(|said| &said.sources);
-    match received.into_iter().any(|link| link.receives != "No") {
-        true => None,
-        false => Some("no replica was receiving when it died".into()),
     }
 }
