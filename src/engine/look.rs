@@ -13,7 +13,7 @@ use crate::inventory::Host;
 use crate::plan::Desired;
 use crate::resource::{Ask, clock};
 
-/// How long a connection to each host is waited for, once more than half of them have answered.
+/// How long a connection to each host is waited for, once half of them have answered.
 const SHORT: Duration = Duration::from_millis(2700);
 /// How long as long as they have not, and for the answer of one that is connected.
 const LONG: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ impl Engine {
                 let connected = connected.lock().unwrap_or_else(PoisonError::into_inner);
                 open.iter().any(|name| connected.contains(*name))
             };
-            let enough = 2 * heard.hosts.len() > all.len() && !on_its_way;
+            let enough = 2 * heard.hosts.len() >= all.len() && !on_its_way;
             let limit = if enough { SHORT } else { LONG };
             // Whether another one is connected by now is looked at again and again.
             let left = limit.saturating_sub(started.elapsed());

@@ -1,6 +1,5 @@
-# This server takes over. $MODE: crash, switchover. $OLD: the old primary's address; $OLD_NAME; $PORT; $PATIENCE: seconds
-# for what it has received. $RESCUE: 1 when the old primary's disk can be asked for what nobody received. peer COMMAND asks
-# its host. Standard input: MariaDB's options for asking the old primary.
+# This server takes over from one that is dead. $OLD: the old primary's address; $OLD_NAME; $PATIENCE: seconds for what it
+# has received. $RESCUE: 1 when the old primary's disk can be asked for what nobody received. peer COMMAND asks its host.
 sql() { mariadb --no-defaults --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
 link() { mariadb --no-defaults --connect-timeout=5 -E -e 'SHOW SLAVE STATUS' | sed -n "s/^ *$1: //p" | head -n 1; }
 refuse() { printf '%s\n' "$*" >&2; exit 1; }
@@ -11,26 +10,15 @@ if open; then
     exit 0
 fi
 
-# All that the old primary logged, when it can be asked.
-if [ "$MODE" = switchover ]; then
-    cat >"$R/old.cnf"
-    # Each variable alone: in an expression a switch may be read wrong (facts/ha.md 1.4).
-    said=$(mariadb --defaults-file="$R/old.cnf" --batch --raw --skip-column-names -e 'SELECT @@global.read_only; SELECT @@global.gtid_binlog_pos') ||
-        refuse "$OLD_NAME does not answer"
-    rm -f "$R/old.cnf"
-    [ "$(printf '%s\n' "$said" | sed -n 1p)" = 1 ] || refuse "$OLD_NAME still takes writes"
-    wanted=$(printf '%s\n' "$said" | sed -n 2p)
-else
-    # The applying thread must never start when both stand still: what was received and not applied would be thrown away
-    # (facts/ha.md 1.5). The receiving one still tries to connect, so it runs.
-    if [ "$(link Slave_SQL_Running)" != Yes ]; then
-        case $(link Slave_IO_Running) in
-        Yes | Connecting | Preparing) sql -e 'START SLAVE SQL_THREAD' ;;
-        *) [ -z "$(link Master_Host)" ] || replay=1 ;;
-        esac
-    fi
-    wanted=$(link Gtid_IO_Pos)
+# The applying thread must never start when both stand still: what was received and not applied would be thrown away
+# (facts/ha.md 1.5). The receiving one still tries to connect, so it runs.
+if [ "$(link Slave_SQL_Running)" != Yes ]; then
+    case $(link Slave_IO_Running) in
+    Yes | Connecting | Preparing) sql -e 'START SLAVE SQL_THREAD' ;;
+    *) [ -z "$(link Master_Host)" ] || replay=1 ;;
+    esac
 fi
+wanted=$(link Gtid_IO_Pos)
 case $wanted in *[!0-9,-]*) refuse "a position that makes no sense: $wanted" ;; esac
 if [ -n "${replay-}" ]; then
     # Both stand still: what was received is in the saved relay logs, and is played from there.

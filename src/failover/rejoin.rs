@@ -125,6 +125,8 @@ pub fn follows(
         }
         let mut resources: Vec<Resource> = specs.into_iter().map(|spec| at(FOLLOW, spec)).collect();
         if view.has(HostRole::Db) || view.runs_app() {
+            let lift = script(plan, name, primary, "let it through", include_str!("lift.sh"));
+            resources.insert(0, at(LIFT, lift.into()));
             let forget = script(plan, name, primary, "hold it off no more", include_str!("forget.sh"));
             resources.push(at(FORGET, forget.into()));
         }
@@ -138,6 +140,7 @@ pub fn follows(
     Ok(all)
 }
 
+const LIFT: u8 = 0;
 const FOLLOW: u8 = 1;
 /// Only one that follows is trusted again.
 const FORGET: u8 = 2;

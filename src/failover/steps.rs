@@ -22,9 +22,9 @@ pub const ROLE: &str = "crashplan";
 
 /// Logs are saved, the old primary is held off.
 const FENCE: u8 = 1;
-/// The candidate applies what it has, and takes the writes.
+/// The candidate applies what it has, and takes the writes; applications are led there.
 const LEAD: u8 = 2;
-/// Applications are led there.
+/// The old one waits and follows, the others remember.
 const STEER: u8 = 3;
 
 /// Seconds that a candidate gets to apply what it has received.
@@ -102,6 +102,11 @@ pub fn steps(
                     STEER,
                     replication::replica(topology, new, password, Holds::Agrees).into(),
                 );
+                if topology.is_pair() {
+                    for replica in pair::redis_follows(topology, new) {
+                        add(STEER, replica.into());
+                    }
+                }
             }
             Fence::Network | Fence::Assumed(_) if database || view.runs_app() => add(FENCE, maker.network().into()),
             _ => {}
@@ -124,8 +129,9 @@ pub fn steps(
             );
         }
         if endpoint::has(&view) {
+            // Beside the promotion: who comes meanwhile is refused by the one or by the other.
             add(
-                STEER,
+                LEAD,
                 maker
                     .command("lead the application to the new primary", include_str!("steer.sh"))
                     .into(),
@@ -208,7 +214,10 @@ impl Maker<'_> {
             sh(&self.old.address.to_string()),
             u8::from(self.decision.rescue),
             sh_words(peers::reach(Circle::Databases, self.old)),
-            include_str!("lead.sh")
+            match hands_over {
+                true => include_str!("take_over.sh"),
+                false => include_str!("lead.sh"),
+            }
         );
         let mut command = self.command("take the writes", &script);
         command.deadline = Duration::from_secs(patience + 60);

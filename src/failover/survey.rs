@@ -100,8 +100,15 @@ impl Said {
                 _ => {}
             }
         }
+        // The check may be a second old; a server that nobody can connect to has died since.
         for name in writes {
-            said.sees.insert(name, Sight::Writes);
+            let sight = match said.sees.get(&name) {
+                Some(Sight::Answers) => Sight::Writes,
+                Some(Sight::Refuses) => Sight::Refuses,
+                // Somebody is there, and it cannot be told who.
+                _ => Sight::Answers,
+            };
+            said.sees.insert(name, sight);
         }
         said.hears = matches!(beats.as_slice(), [first, last] if last > first);
         said
@@ -117,14 +124,15 @@ mod tests {
     #[test]
     fn a_host_says_how_it_sees_the_others() {
         let mut seen = Observed::bare(Facts::assumed());
-        let output = "beats 7\ncheck db1 200\ngreeting db1 answers\ngreeting db2 refuses\ncheck db2 none\n\
-                      greeting db3 silent\ncheck db3 503\nnonsense\nbeats 9"
+        let output = "beats 7\ncheck db1 200\ngreeting db1 answers\ngreeting db2 refuses\ncheck db2 200\n\
+                      greeting db3 silent\ncheck db3 503\ncheck db4 200\ngreeting db4 silent\nnonsense\nbeats 9"
             .to_owned();
         seen.tests.insert(VANTAGE.into(), TestState { code: 0, output });
         let said = Said::of(&seen);
         assert_eq!(said.sees["db1"], Sight::Writes);
         assert_eq!(said.sees["db2"], Sight::Refuses);
         assert_eq!(said.sees["db3"], Sight::Silent);
+        assert_eq!(said.sees["db4"], Sight::Answers);
         assert!(said.hears && said.replication.is_none());
     }
 }

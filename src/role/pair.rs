@@ -8,9 +8,9 @@
 use super::health::{Check, Health, Kind, State};
 use super::peers::{self, Circle};
 use super::{Scope, gate, nginx, redis, stage, supervisor};
-use crate::inventory::Process;
+use crate::inventory::{Host, Process};
 use crate::quote::{sh, sh_words};
-use crate::resource::{Command, Guard, Observed, Release, Stopped};
+use crate::resource::{Command, Guard, Observed, RedisReplica, Release, Stopped};
 use crate::topology::{HostView, Topology};
 
 /// Declares that what serves does not run here, and is stopped before the other host starts it.
@@ -157,6 +157,18 @@ pub fn serves_no_more(topology: Topology) -> String {
 pub fn redis_leads(topology: Topology) -> String {
     let each = each_redis(topology, "leads");
     format!("{}{each}", include_str!("pair_leads.sh"))
+}
+
+/// That Redis of the one that handed over follows the other one's.
+pub fn redis_follows(topology: Topology, leader: &Host) -> Vec<RedisReplica> {
+    let instances = redis::instances(&topology.inventory.redis);
+    let replica = |instance: &redis::Instance| RedisReplica {
+        instance: instance.in_set(),
+        leader: leader.name.clone(),
+        address: leader.address,
+        port: instance.port,
+    };
+    instances.iter().map(replica).collect()
 }
 
 /// A call for each instance, with `redis` talking to it.
