@@ -52,6 +52,18 @@ pub struct Decision {
     pub rescue: bool,
 }
 
+impl Decision {
+    /// Whether a database that is neither of the two may follow the new primary without a further look: it could have
+    /// taken over itself, and the new one has all that it has.
+    pub fn may_follow(&self, host: &str) -> bool {
+        let find = |name: &str| self.contenders.iter().find(|one| one.host == name);
+        match (find(host), find(&self.candidate)) {
+            (Some(one), Some(new)) => one.excluded.is_none() && new.received.covers(&one.received),
+            _ => false,
+        }
+    }
+}
+
 /// Why nothing is done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refused {

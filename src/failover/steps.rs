@@ -128,6 +128,15 @@ pub fn steps(
                     .into(),
             );
         }
+        // Its brothers follow at once: commits wait for one of them again.
+        let brother = !is_new && !is_old && decision.may_follow(&view.host.name);
+        if database && brother && decision.fence != Fence::Itself {
+            let password = secrets.secret(replication::PASSWORD)?;
+            add(
+                STEER,
+                replication::replica(topology, new, password, Holds::Agrees).into(),
+            );
+        }
         if endpoint::has(&view) {
             // Beside the promotion: who comes meanwhile is refused by the one or by the other.
             add(
