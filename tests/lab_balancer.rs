@@ -394,6 +394,34 @@ fn visitors_are_served_whoever_dies() {
         met.unknown.len()
     );
     follow_routes(&stack);
+    a_load_balancer_leaves_and_comes(&stack);
+}
+
+/// keepalived knows its peers by address, and believes nobody else.
+fn a_load_balancer_leaves_and_comes(stack: &Stack) {
+    let peers = |host: &str| stack.on(host, "grep -c '10.77.87.1[12]$' /etc/keepalived/keepalived.conf || :");
+    let two = [peers("11"), peers("12")];
+    let first = holder(stack, VIP);
+    let other = if first == "11" { "12" } else { "11" };
+    let line = format!(
+        "  {}: {{ address: 10.77.87.{first}, roles: [ lb ] }}\n",
+        lab_name(first)
+    );
+    let _ = stack.hactl(&["lab", "kill", lab_name(first)]).exits(0);
+    stack.edit_inventory(&line, "");
+    let _ = stack.apply(&[]).exits(0);
+    stack.settled();
+    assert_ne!(peers(other), two[0], "it has a peer less");
+    assert_eq!(ask(VIP, "/health", &[]).status, 200);
+    // It was away, and believes that nothing has happened: two would have the address, but for what the other one is told.
+    stack.edit_inventory("  app1:", &format!("{line}  app1:"));
+    let _ = stack.hactl(&["lab", "boot", lab_name(first)]).exits(0);
+    let _ = stack.apply(&[]).exits(0);
+    stack.settled();
+    assert_eq!([peers("11"), peers("12")], two);
+    let now = holder(stack, VIP);
+    let _ = stack.hactl(&["lab", "kill", lab_name(now)]).exits(0);
+    stack.wait_until("the other one takes over", || ask(VIP, "/health", &[]).status == 200);
 }
 
 /// Some requests go to a group of their own; then the group leaves the cluster.

@@ -223,17 +223,22 @@ impl Trial {
         more: impl FnOnce(&T) -> String,
     ) -> (Window, T) {
         let (seen, done) = self.client.during(act);
+        self.saw(what, bar, &seen, &more(&done));
+        (seen, done)
+    }
+
+    /// Prints what became of requests.
+    fn saw(&self, what: &str, bar: &str, seen: &Window, more: &str) {
         let lost = lost(&self.stack, seen.requests());
         let row = Row {
             what,
             bar,
-            seen: &seen,
+            seen,
             lost: lost.len(),
-            more: more(&done),
+            more: more.to_owned(),
         };
         row.print();
         self.must(lost.is_empty(), &format!("{what}: acknowledged and lost: {lost:?}"));
-        (seen, done)
     }
 
     fn must(&self, holds: bool, promise: &str) {
@@ -262,8 +267,8 @@ impl Trial {
 }
 
 /// When schedulers began and ended on a host, by the words of the clock that all hosts of a lab share. One that was killed
-/// ended when nobody knows, so it counts as long as it has begun; the last one goes on.
-fn schedules(stack: &Stack, host: &str) -> Vec<(String, String)> {
+/// ended when nobody knows, so it counts as long as it has begun; the last one of the host that schedules `now` goes on.
+fn schedules(stack: &Stack, host: &str, now: &str) -> Vec<(String, String)> {
     let log = "/var/log/supervisor/frappe-workers/frappe-workers-schedule.out.log";
     let text = stack.on(
         number(host),
@@ -283,7 +288,7 @@ fn schedules(stack: &Stack, host: &str) -> Vec<(String, String)> {
         .into_iter()
         .enumerate()
         .map(|(at, (from, until))| match until {
-            None if at == last => (from, "9999".to_owned()),
+            None if at == last && host == now => (from, "9999".to_owned()),
             until => (from.clone(), until.unwrap_or(from)),
         });
     ended.collect()
@@ -450,7 +455,7 @@ fn the_scheduler_moves(trial: &Trial) {
     boot(stack, &holder);
     // A machine that boots a host is busy: the lock may have moved once more.
     let now = which(stack, "scheduler", "this host schedules");
-    let stretches = [&*holder, other].map(|host| schedules(stack, host));
+    let stretches = [&*holder, other].map(|host| schedules(stack, host, &now));
     println!(
         "{now} schedules now; {holder}: {:?}; {other}: {:?}",
         stretches[0], stretches[1]
@@ -609,19 +614,28 @@ fn a_change_rolls(trial: &Trial) -> Window {
         seen.failed().is_empty(),
         "no request fails for other workers and another nginx",
     );
-    let (seen, _) = trial.scenario(
-        "a setting that restarts MariaDB, on replicas first",
-        "no acknowledged write lost",
-        || {
-            stack.edit_inventory(
-                "cluster:",
-                "mariadb: { settings: { innodb_log_buffer_size: 32M } }\ncluster:",
-            );
-            let rolled = stack.apply(&[]).exits(0);
-            assert_eq!(order(&rolled, "service mariadb"), ["db2", "db3", "db1"]);
-        },
-        |()| "writes wait while the primary restarts".into(),
+    let (seen, turn) = trial.client.during(|| {
+        stack.edit_inventory(
+            "cluster:",
+            "mariadb: { settings: { innodb_log_buffer_size: 32M } }\ncluster:",
+        );
+        let rolled = stack.apply(&[]).exits(0);
+        assert_eq!(order(&rolled, "service mariadb"), ["db2", "db3", "db1"]);
+        rolled.began("db1", "service mariadb")
+    });
+    let (replicas, primary) = seen.split(turn);
+    trial.saw(
+        "a setting that restarts MariaDB: both replicas",
+        "no request fails",
+        &replicas,
+        "",
     );
-    println!("while the primary restarts: {} failed", seen.failed().len());
-    seen
+    trial.must(replicas.failed().is_empty(), "no request fails while replicas restart");
+    trial.saw(
+        "the same: the primary, after them",
+        "no acknowledged write lost",
+        &primary,
+        "writes wait while it restarts",
+    );
+    primary
 }

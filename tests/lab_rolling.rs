@@ -87,13 +87,28 @@ fn changes_go_host_by_host_and_nobody_notices() {
     let stack = cluster(93);
     let client = client(&stack);
 
-    // gunicorn takes its workers up by itself; nginx reloads.
+    // gunicorn takes its workers up by itself; nginx reloads, here with another format of its log.
     stack.edit_inventory(
         "  module: guestbook:app\n",
         "  module: guestbook:app\n  web_workers: 2\n",
     );
     stack.edit_inventory("cluster:", "nginx: { client_max_body_mb: 60 }\ncluster:");
+    let built_in = stack
+        .hactl(&["templates", "export", "nginx/nginx.conf"])
+        .exits(0)
+        .stdout;
+    let format = "log_format hactl_json escape=json '{";
+    assert!(built_in.contains(format), "{built_in}");
+    let with = format!("{format}\"cluster\":\"by override\",");
+    stack.override_template("nginx/nginx.conf.tera", &built_in.replacen(format, &with, 1));
     let rolled = stack.apply(&[]).exits(0);
+    for host in ["10", "11", "12"] {
+        stack.wait_until("the log has its new format", || {
+            stack
+                .on(host, "tail -n 1 /var/log/nginx/access.log")
+                .contains("by override")
+        });
+    }
     assert_eq!(order(&rolled, "programs guestbook"), ["app1", "app2"]);
     assert!(rolled.stdout.contains("for app1, which serves together with it"));
     let seen = client.saw();
@@ -168,7 +183,10 @@ fn changes_go_host_by_host_and_nobody_notices() {
     assert_eq!(order(&rolled, "service mariadb"), ["db2", "db3", "db1"]);
     assert_eq!(order(&rolled, "replica"), Vec::<String>::new());
     let seen = client.saw();
-    tell(&stack, "MariaDB restarted", &seen);
+    let (replicas, primary) = seen.split(rolled.began("db1", "service mariadb"));
+    tell(&stack, "replicas restarted", &replicas);
+    tell(&stack, "the primary restarted", &primary);
+    assert!(replicas.failed().is_empty() && replicas.taken() > 5);
     assert_eq!(
         sql(
             &stack,

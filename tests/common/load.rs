@@ -210,6 +210,13 @@ impl Window {
         self.requests.iter().filter(|request| request.ended >= self.from)
     }
 
+    /// The same in two parts: what was over before a moment, and the rest.
+    pub fn split(self, at: Instant) -> (Window, Window) {
+        let (before, after) = self.requests.into_iter().partition(|request| request.ended < at);
+        let part = |from, until, requests| Window { from, until, requests };
+        (part(self.from, at, before), part(at, self.until, after))
+    }
+
     /// How many were answered well.
     pub fn taken(&self) -> usize {
         self.requests()

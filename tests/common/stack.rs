@@ -172,6 +172,21 @@ impl Said {
         failed["message"].as_str().unwrap().to_owned()
     }
 
+    /// When the first step with `part` in its name began on a host.
+    #[track_caller]
+    pub fn began(&self, host: &str, part: &str) -> Instant {
+        let events = self.events();
+        let step = |event: &&Value| {
+            event["event"] == "step_started"
+                && event["host"] == host
+                && event["step"].as_str().is_some_and(|step| step.contains(part))
+        };
+        let event = events.iter().find(step).expect("the step was begun");
+        let at: jiff::Timestamp = event["time"].as_str().expect("a time").parse().expect("a time");
+        let ago = jiff::Timestamp::now().duration_since(at);
+        Instant::now() - Duration::try_from(ago).expect("it is over")
+    }
+
     /// The last event, which is the summary.
     #[track_caller]
     pub fn summary(&self) -> Value {
