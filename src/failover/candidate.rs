@@ -77,10 +77,9 @@ fn contender(topology: Topology, primary: &str, host: &Host, said: &BTreeMap<&st
         Some(format!("has transactions that no other has ({})", errant.join(", ")))
     } else if let Some(link) = link.filter(|link| link.cannot_apply) {
         Some(format!("cannot apply what it received: {}", link.error))
-    } else if let Some(lag) = contender.lag.filter(|lag| *lag > LAG) {
-        Some(format!("is {lag} s behind"))
     } else {
-        None
+        let behind = contender.lag.filter(|lag| *lag > LAG);
+        behind.map(|lag| format!("is {lag} s behind"))
     };
     contender
 }
