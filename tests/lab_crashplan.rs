@@ -256,7 +256,7 @@ fn the_other_one_of_a_pair_takes_over() {
     // It returns as what it was, finds out, and serves nothing.
     let _ = stack.hactl(&["lab", "boot", "srv1"]).exits(0);
     stack.wait_until("it has found out", || {
-        stack.on("11", "ls /var/lib/hactl/fenced 2>/dev/null || :") != ""
+        !stack.on("11", "ls /var/lib/hactl/fenced 2>/dev/null || :").is_empty()
     });
     stack.wait_until("its boot is over", || {
         !["starting", "initializing"].contains(&&*stack.on("11", "systemctl is-system-running || :"))

@@ -10,7 +10,7 @@ use super::context::{Context, Ended};
 use super::table::{self, Row};
 use crate::engine::Summary;
 use crate::error::Result;
-use crate::inventory::Inventory;
+use crate::inventory::{Files, Inventory};
 use crate::lab::{Cable, DownOptions, Fleet, HostStatus, Lab, LabEvent, Suite, UpOptions};
 use crate::quote::terminal;
 use crate::report::note::Verdict;
@@ -144,6 +144,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
             };
             let options = UpOptions {
                 install: *install,
+                fuse: loaded.inventory.files == Files::Gluster,
                 suite: (*suite).into(),
                 warm,
                 ..UpOptions::default()

@@ -435,6 +435,8 @@ pub enum Files {
     Local,
     /// Each takes what the others have.
     Rsync,
+    /// All have the same, on a volume of GlusterFS that the first three of them keep.
+    Gluster,
 }
 
 /// Database knobs. `None` means "derived from the host's facts".

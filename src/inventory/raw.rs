@@ -114,6 +114,8 @@ pub enum RawFiles {
     Local,
     /// Each host takes what the others have every few seconds, and asks them for what it has not.
     Rsync,
+    /// All hosts have the same files, on a volume of GlusterFS of which the first three of them keep a copy each.
+    Gluster,
 }
 
 /// Which transport carries a session.

@@ -11,6 +11,9 @@ pub enum LabError {
     /// Network, mounts and cgroups belong to root.
     #[error("the lab needs root: it makes network bridges, mounts and containers")]
     NotRoot,
+    /// The kernel has no FUSE.
+    #[error("files: gluster needs FUSE, and this machine has no {path}", path = super::prerequisites::FUSE)]
+    NoFuse,
     /// Programs the lab runs are not installed.
     #[error("the lab needs programs that this machine lacks: {}", .programs.join(", "))]
     MissingPrograms {
@@ -130,6 +133,7 @@ impl LabError {
     fn kind(&self) -> Kind {
         match self {
             LabError::NotRoot
+            | LabError::NoFuse
             | LabError::MissingPrograms { .. }
             | LabError::Fleet { .. }
             | LabError::NoLab { .. }
@@ -146,6 +150,7 @@ impl LabError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             LabError::NotRoot => "run it again with sudo".into(),
+            LabError::NoFuse => "load it where the kernel has it as a module: modprobe fuse".into(),
             LabError::MissingPrograms { packages, .. } => format!(
                 "run: apt-get install {}   (or let the lab do it: hactl lab up --install)",
                 packages.join(" ")

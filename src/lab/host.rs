@@ -17,6 +17,7 @@ use super::error::{LabError, Result};
 use super::fleet::FleetHost;
 use super::machine::Surroundings;
 use super::network::machine_name;
+use super::prerequisites;
 use super::state::{Disk, Lock, Record, StateRoot, make_dir, names_in, read_json, remove_dir, write_json};
 
 /// Starts a host from its folder: `$1` that folder, `$2` its base, then the command of systemd-nspawn.
@@ -201,8 +202,8 @@ impl<'a> Machine<'a> {
         .to_vec();
         words.push(format!("--machine={}", machine_name(self.host.address)).into());
         words.push(format!("--network-bridge={}", self.record.bridge).into());
-        if Path::new("/dev/fuse").exists() {
-            words.push("--bind=/dev/fuse".into());
+        if Path::new(prerequisites::FUSE).exists() {
+            words.push(format!("--bind={}", prerequisites::FUSE).into());
         }
         words.extend(["-D".into(), self.folder.join("root").into()]);
         let path = self.folder.join("console.log");

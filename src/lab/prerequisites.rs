@@ -61,6 +61,21 @@ pub(super) fn ensure(install: bool, report: Report) -> Result<()> {
     }
 }
 
+/// The device of FUSE; hosts get it where this machine has it.
+pub(super) const FUSE: &str = "/dev/fuse";
+
+/// Checks FUSE, and loads it where it is a module.
+pub(super) fn fuse() -> Result<()> {
+    if !Path::new(FUSE).exists() && find("modprobe").is_some() {
+        // Whether it helped is seen below.
+        let _ = run("load FUSE", 30, ["modprobe", "fuse"]);
+    }
+    match Path::new(FUSE).exists() {
+        true => Ok(()),
+        false => Err(LabError::NoFuse),
+    }
+}
+
 fn missing() -> Result<()> {
     let mut programs = Vec::new();
     let mut packages: Vec<String> = Vec::new();

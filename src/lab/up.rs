@@ -19,6 +19,8 @@ pub struct UpOptions {
     pub install: bool,
     /// Which Debian.
     pub suite: Suite,
+    /// Whether hosts mount file systems of programs (FUSE), which this machine's kernel must have.
+    pub fuse: bool,
     /// Packages preinstalled in the base, so that repeated runs are quick. Empty: bare servers, as real ones start.
     pub warm: Vec<String>,
     /// How long a host may take until it lets people log in.
@@ -29,6 +31,7 @@ impl Default for UpOptions {
     fn default() -> Self {
         UpOptions {
             install: false,
+            fuse: false,
             suite: Suite::default(),
             warm: Vec::new(),
             boot_deadline: Duration::from_secs(180),
@@ -54,6 +57,9 @@ impl Lab {
     /// boot (the error holds the end of its console; the others stay up).
     pub fn up(&self, fleet: &Fleet, options: &UpOptions, report: Report) -> Result<UpSummary> {
         prerequisites::ensure(options.install, report)?;
+        if options.fuse {
+            prerequisites::fuse()?;
+        }
         self.root.prepare()?;
         let lock = self.lock(report)?;
         let done = self.up_locked(fleet, options, &lock, report);

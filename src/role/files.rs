@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::peers::{self, Circle};
-use super::{Role, Scope, stage};
+use super::{Role, Scope, gluster, stage};
 use crate::error::Result;
 use crate::inventory::{App, Files, HostRole};
 use crate::quote::{sh, sh_words};
@@ -28,7 +28,7 @@ pub const MODULES: &str = "/etc/hactl/rsyncd.conf";
 
 const SCRIPT: &str = "/usr/local/lib/hactl/files";
 const SERVICE: &str = "/etc/systemd/system/hactl-files.service";
-const TIMER: &str = "/etc/systemd/system/hactl-files.timer";
+pub(super) const TIMER: &str = "/etc/systemd/system/hactl-files.timer";
 
 /// Whether this host takes files from others, and gives them its own.
 pub fn shared(view: &HostView) -> bool {
@@ -91,6 +91,19 @@ fn declare(scope: &mut Scope) -> Result<()> {
         forgets: Vec::new(),
     });
     Ok(())
+}
+
+/// Shell that ends it on a host that has the files in another way now.
+pub(super) fn stop() -> String {
+    format!(
+        "if [ -e {TIMER} ]; then\n\
+         \x20   systemctl disable --now hactl-files.timer >/dev/null 2>&1 || :\n\
+         \x20   systemctl stop hactl-files.service >/dev/null 2>&1 || :\n\
+         \x20   rm -f -- {SERVICE} {SCRIPT} {TIMER}\n\
+         \x20   systemctl daemon-reload\n\
+         \x20   systemctl reset-failed hactl-files.service >/dev/null 2>&1 || :\n\
+         fi\n"
+    )
 }
 
 /// On the host of a pair that serves: it takes nothing from the other. When it was the one that waited until now, it takes
@@ -164,16 +177,47 @@ pub(super) fn up_to_date() -> String {
 /// For nginx's templates: whose nginx to ask for a file that is not here, and who may ask this one. `null` where files are
 /// not shared that way.
 pub(super) fn nginx(view: &HostView) -> Value {
-    // Of a pair only one serves.
-    if !shared(view) || !view.has(HostRole::App) || view.topology.is_pair() {
+    // Of a pair only one serves. With a volume a host asks the others when it has lost the volume.
+    if !(shared(view) || gluster::used(view)) || !view.has(HostRole::App) || view.topology.is_pair() {
         return Value::Null;
     }
     let all = peers::other_apps(view);
     let asked = all.iter().filter(|host| host.roles.contains(&HostRole::App));
     let asked = asked.map(|host| std::net::SocketAddr::new(host.address, PORT).to_string());
+    let asked: Vec<_> = asked.collect();
+    // The others are workers only: nobody to ask, and nobody who asks.
+    if asked.is_empty() {
+        return Value::Null;
+    }
     json!({
-        "asks": asked.collect::<Vec<_>>(),
+        "asks": asked,
         "listens": std::net::SocketAddr::new(view.host.address, PORT).to_string(),
         "allows": all.iter().map(|host| host.address.to_string()).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::role::testing::inventory;
+    use crate::topology::Topology;
+
+    #[test]
+    fn nginx_asks_hosts_that_have_one() {
+        for (role, asks) in [("app", json!(["10.0.0.2:9202"])), ("worker", Value::Null)] {
+            for files in ["rsync", "gluster"] {
+                let inventory = inventory(&format!(
+                    "cluster: demo\n\
+                     hosts:\n\
+                     \x20 app1: {{ address: 10.0.0.1, roles: [ app, worker, db, redis ] }}\n\
+                     \x20 app2: {{ address: 10.0.0.2, roles: [ {role} ] }}\n\
+                     app: {{ kind: frappe, apps: [ {{ name: frappe, url: \"git://h/frappe\", ref: v15.1.0 }} ] }}\n\
+                     sites: [ {{ name: erp.example.com }} ]\n\
+                     files: {files}\n"
+                ));
+                let view = Topology::of(&inventory).host("app1").unwrap();
+                assert_eq!(nginx(&view)["asks"], asks, "{role} {files}");
+            }
+        }
+    }
 }

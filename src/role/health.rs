@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frappe::programs;
 use super::redis::Instance;
-use super::{certbot, endpoint, files, gate, keepalived, memcached, nginx, pair, redis, sentinel};
+use super::{certbot, endpoint, files, gate, gluster, keepalived, memcached, nginx, pair, redis, sentinel};
 use crate::inventory::{App, Frappe, HostRole, Site};
 use crate::quote::sh;
 use crate::resource::redis_set::{RedisInstance, SentinelInstance};
@@ -66,7 +66,7 @@ pub enum Kind {
     Programs(String),
     /// A URL answers through this host's own nginx; the shell prints status and seconds.
     Site(String),
-    /// A shell test passes; the last line says why it does or does not.
+    /// A shell test passes; the last line says why it does or does not, after `look: ` when somebody should look.
     Answers(String),
     /// No background job is left that nobody will run any more; the shell prints how many there are.
     Jobs(String),
@@ -184,6 +184,14 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         true if files::shared(view) && waits => add("files".into(), Kind::Answers(files::age(view))),
         false if files::shared(view) => add("files".into(), Kind::Answers(files::up_to_date())),
         _ => {}
+    }
+    if gluster::used(view) {
+        if gluster::keeps(view) {
+            add(gluster::DAEMON.into(), unit(gluster::DAEMON));
+            disk.push(gluster::BASE.into());
+        }
+        add(gluster::UNIT.into(), unit(gluster::UNIT));
+        add("files".into(), Kind::Answers(gluster::health(view)));
     }
     if view.serves_web() && !waits {
         add("nginx.service".into(), unit("nginx.service"));
@@ -333,7 +341,11 @@ pub fn read(checks: &[Check], seen: &Observed) -> Vec<Health> {
             Kind::Programs(group) => read_programs(seen, group),
             Kind::Site(_) => output(seen, check, read_site),
             Kind::Answers(_) => output(seen, check, |text| {
-                (State::Ok, text.lines().last().unwrap_or_default().to_owned())
+                let last = text.lines().last().unwrap_or_default();
+                match last.strip_prefix("look: ") {
+                    Some(found) => (State::Warn, found.to_owned()),
+                    None => (State::Ok, last.to_owned()),
+                }
             }),
             Kind::Jobs(_) => output(seen, check, read_jobs),
             Kind::Certificate(source, _) => output(seen, check, |text| {

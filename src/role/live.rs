@@ -1,5 +1,6 @@
 //! Who leads right now, worked out from what the hosts said; and which hosts hactl must not touch because of it.
 
+mod gluster;
 mod redis;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +48,7 @@ pub fn questions(view: &HostView) -> Ask {
     if view.topology.redis_replicates() && view.has(HostRole::Redis) {
         redis::questions(view.topology, &mut ask);
     }
+    gluster::questions(view, &mut ask);
     ask
 }
 
@@ -98,6 +100,7 @@ pub fn judge(topology: Topology, answers: &BTreeMap<&str, &Observed>) -> Judgeme
     if topology.redis_replicates() {
         redis::judge(topology, answers, &mut judgement);
     }
+    gluster::judge(topology, answers, &mut judgement);
     judgement
 }
 

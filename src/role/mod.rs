@@ -13,6 +13,7 @@ pub mod endpoint;
 mod files;
 mod frappe;
 pub mod gate;
+pub mod gluster;
 pub mod health;
 mod keepalived;
 pub mod live;
@@ -82,6 +83,8 @@ pub const ROLES: &[Role] = &[
     // The application after nginx: its update closes the sites there, and Frappe's realtime server trusts the certificate
     // that nginx's role makes.
     wsgi::ROLE,
+    // What sites keep their files on comes before the sites.
+    gluster::ROLE,
     frappe::ROLE,
     files::ROLE,
     adopt::ROLE,

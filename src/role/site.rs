@@ -2,7 +2,7 @@
 //!
 //! Nothing here is part of an apply. Each gives what hosts should have for the length of one run.
 
-use super::{Scope, SecretStore, Templates, app, desired, frappe};
+use super::{Scope, SecretStore, Templates, app, desired, frappe, gluster};
 use crate::error::Result;
 use crate::inventory::{App, Site};
 use crate::plan::Desired;
@@ -273,6 +273,7 @@ fn put_away(view: &HostView, gone: &Gone, site: &str) -> Command {
          if {here}; then\n\
          \x20   to={dropping}/site n=1\n\
          \x20   while [ -e \"$to\" ]; do n=$((n + 1)) to={dropping}/site.$n; done\n\
+         {files}\
          \x20   mv -T -- {site} \"$to\"\n\
          fi\n\
          sync\n\
@@ -282,6 +283,7 @@ fn put_away(view: &HostView, gone: &Gone, site: &str) -> Command {
         dropping = sh(&dropping),
         archived = sh(&archived),
         site = sh(site),
+        files = gluster::dropped(view, &gone.name, &format!("{}-{}", gone.name, gone.run)),
     );
     let guard = match gone.database {
         // The dump that is yet to be made goes there.

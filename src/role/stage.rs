@@ -5,6 +5,10 @@ use crate::plan::Plan;
 
 /// Data stores take connections, and the primary writes.
 pub const STORES: u8 = 0;
+/// The volume of the files, from daemons that all run.
+pub const VOLUME: u8 = FOLLOWS;
+/// Every host mounts it.
+pub const MOUNTED: u8 = PROTECTED;
 /// Replicas follow.
 pub const FOLLOWS: u8 = 10;
 /// The primary waits for its replicas.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
-use super::reading::{Port, Section, read};
+use super::reading::{Port, Section, fuse, read};
 use super::{Context, Found, Prepared, Verdict};
 use crate::cli::hosts::{self, Took};
 use crate::engine::link::ShellLinks;
@@ -13,7 +13,7 @@ use crate::error::Kind;
 use crate::inventory::{App, HostRole};
 use crate::quote::sh_words;
 use crate::resource::clock;
-use crate::role::{certbot, sentinel};
+use crate::role::{certbot, gluster, sentinel};
 use crate::topology::{HostView, Topology};
 use crate::transport::TransportError;
 use crate::transport::wire::Piece;
@@ -118,6 +118,9 @@ async fn ask(view: HostView<'_>, links: &ShellLinks) -> Result<Vec<Found>, Trans
     let detail = format!("root, by {backend} in {}", crate::report::progress::duration(connected));
     let mut found = vec![Found::new("connection", Verdict::Good, detail)];
     found.extend(read(&sections, &ports(view), before, clock::now()));
+    if gluster::used(&view) {
+        found.push(fuse(&sections));
+    }
     Ok(found)
 }
 
@@ -185,6 +188,9 @@ fn ports(view: HostView) -> Vec<Port> {
             }
             App::Wsgi(wsgi) => port(wsgi.process.web_port, "gunicorn", &["gunicorn", "python"]),
         }
+    }
+    if gluster::used(&view) && gluster::keeps(&view) {
+        port(gluster::PORT, "GlusterFS", &["glusterd"]);
     }
     if view.has(HostRole::Db) {
         port(inventory.mariadb.port, "MariaDB", &["mariadbd", "mysqld"]);

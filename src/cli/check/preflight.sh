@@ -11,6 +11,7 @@ mark apt; if command -v apt-get >/dev/null; then
     timeout 30 apt-get check -qq 2>&1; echo "status $?"
     timeout 30 dpkg --audit 2>&1 | head -n 5
 else echo none; fi
+mark fuse; if [ -c /dev/fuse ] || modprobe -qn fuse 2>/dev/null; then echo yes; fi
 mark addresses; hostname -I 2>/dev/null
 for name in "$@"; do
     case $name in

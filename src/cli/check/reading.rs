@@ -179,6 +179,20 @@ fn packages(text: &str) -> Found {
     }
 }
 
+/// Whether the host can mount file systems of programs.
+pub fn fuse(sections: &[Section]) -> Found {
+    let answers = |section: &&Section| section.words.first().is_some_and(|word| word == "fuse");
+    match sections.iter().find(answers).map(|section| section.body.trim()) {
+        Some("yes") => Found::new("FUSE", Verdict::Good, "the volume of the files can be mounted"),
+        _ => Found::new(
+            "FUSE",
+            Verdict::Bad,
+            "there is no FUSE (/dev/fuse): `files: gluster` cannot be mounted",
+        )
+        .hint("a container needs the device from its host; or write `files: rsync`"),
+    }
+}
+
 fn resolved(name: &str, answer: &str) -> Found {
     match answer.split_whitespace().next() {
         Some(address) => Found::new("DNS", Verdict::Good, format!("{name} is {address}")),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use crate::inventory::diagnostics::Diagnostic;
+use crate::inventory::diagnostics::{Diagnostic, Span};
 use crate::inventory::model::{
     App, Files, Host, HostRole, Inventory, MariaDb, Memcached, Nginx, Redis, Rolling, System,
 };
@@ -127,6 +127,64 @@ pub fn files(check: &mut Check, raw: &At<RawFiles>, hosts: &IndexMap<String, Hos
             }
             Files::Rsync
         }
+        RawFiles::Gluster => {
+            let hosts: Vec<&Host> = hosts.values().filter(runs_app).collect();
+            gluster(check, &hosts, app, span);
+            Files::Gluster
+        }
+    }
+}
+
+/// What a volume of GlusterFS cannot be made of.
+fn gluster(check: &mut Check, hosts: &[&Host], app: &App, span: Span) {
+    let mut refuse = |message: &str, label: String, help: &str| {
+        check.report(Diagnostic::new("inventory::files", message).at(span, label).help(help));
+    };
+    if matches!(app, App::Wsgi(_)) {
+        refuse(
+            "only the files of Frappe's sites can be shared",
+            "of a WSGI app nobody knows which files are its".into(),
+            "remove it, and mount what the app keeps",
+        );
+        return;
+    }
+    if hosts.iter().any(|host| host.standby) {
+        refuse(
+            "the files of a pair cannot be on GlusterFS",
+            "of two copies none may be written when the wrong one is lost".into(),
+            "remove it: the host that waits takes the files by rsync, and has them when it serves",
+        );
+        return;
+    }
+    if let Some(host) = hosts.iter().find(|host| host.address.is_ipv6()) {
+        refuse(
+            "GlusterFS is set up over IPv4 only",
+            format!("{} has the address {}", host.name, host.address),
+            "give the hosts that run the application IPv4 addresses, or write `files: rsync`",
+        );
+    }
+    match hosts {
+        [_, _, _, ..] => {}
+        [first, second] => check.report(
+            Diagnostic::warning(
+                "inventory::files",
+                "two copies of the files do not survive the loss of each host",
+            )
+            .at(
+                span,
+                format!("without {} there are no files until it is back", first.name),
+            )
+            .help(format!(
+                "two cannot tell a dead host from a cut network, so {} alone decides, and the loss of {} alone is \
+                     survived; a third host that runs the application makes it a majority; `files: rsync` needs none",
+                first.name, second.name
+            )),
+        ),
+        _ => refuse(
+            "GlusterFS needs at least two hosts that run the application",
+            "there is one".into(),
+            "remove it, or give another host the role `app` or `worker`",
+        ),
     }
 }
 

@@ -122,8 +122,15 @@ fn used(inventory: &Inventory, raw: &RawInventory, host: &Host) -> Vec<Used> {
             None,
         );
         add("the endpoints' own state", 8404, None);
-        if inventory.files == Files::Rsync && host.roles.contains(&HostRole::App) {
+        if inventory.files != Files::Local && host.roles.contains(&HostRole::App) {
             add("what gives files to other hosts", 9202, None);
+        }
+        if inventory.files == Files::Gluster {
+            add("glusterd", 24007, None);
+            add("glusterd's management", 24008, None);
+            for port in 24010..=24040 {
+                add("a copy of the files", port, None);
+            }
         }
     }
     if several && host.roles.contains(&HostRole::Db) {

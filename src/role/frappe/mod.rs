@@ -24,7 +24,7 @@ use serde_json::json;
 
 use super::adopt;
 use super::app::{self, WEB_GROUP};
-use super::{Role, Scope, stage};
+use super::{Role, Scope, gluster, stage};
 use crate::error::Result;
 use crate::inventory::{App, Frappe};
 use crate::quote::sh;
@@ -63,6 +63,11 @@ fn declare(scope: &mut Scope) -> Result<()> {
     scope.packages(PACKAGES);
     folders(scope, frappe);
     let watches = files(scope, frappe)?;
+    if gluster::used(&scope.view) {
+        for site in &scope.inventory().sites {
+            scope.add(gluster::join(site));
+        }
+    }
     release::declare(scope, frappe);
     app::barrier(scope, stage::RELEASE);
     let groups = programs::declared(&scope.view, frappe, watches);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::{adopt, app};
+use super::super::{adopt, app, gluster};
 use super::release::{self, QUIETLY};
 use super::{Scope, config, site_script};
 use crate::error::Result;
@@ -27,15 +27,13 @@ pub(super) fn declare(scope: &mut Scope, frappe: &Frappe, site: &Site) -> Result
         return Ok(work);
     }
     // What `site.py` makes where it makes the site.
-    for name in [
-        "public",
-        "public/files",
-        "private",
-        "private/files",
-        "private/backups",
-        "locks",
-        "logs",
-    ] {
+    let own = ["public", "private", "private/backups", "locks", "logs"];
+    // Those that are on a volume are not this host's to make.
+    let files = match gluster::used(&scope.view) {
+        true => &[][..],
+        false => &["public/files", "private/files"],
+    };
+    for name in own.iter().chain(files) {
         scope.directory(&format!("{}/{name}", folder(frappe, site)), user, user, 0o755);
     }
     Ok(Vec::new())
