@@ -15,6 +15,7 @@ pub mod cli;
 pub mod dns;
 pub mod engine;
 pub mod error;
+pub mod failover;
 pub mod inventory;
 pub mod lab;
 pub mod plan;

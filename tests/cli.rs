@@ -62,7 +62,7 @@ impl Place {
     }
 }
 
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 21] = [
     "init",
     "check",
     "plan",
@@ -70,6 +70,8 @@ const VERBS: [&str; 19] = [
     "app",
     "render",
     "status",
+    "crashplan",
+    "rejoin",
     "dns",
     "graph",
     "history",

@@ -12,6 +12,7 @@ mod dns;
 mod edge;
 mod env;
 mod exec;
+mod failover;
 mod graph;
 mod history;
 mod hooks;
@@ -69,6 +70,8 @@ enum Verb {
     App(app::Args),
     Render(render::Args),
     Status(status::Args),
+    Crashplan(failover::crashplan::Args),
+    Rejoin(failover::rejoin::Args),
     Dns(dns::Args),
     Graph(graph::Args),
     History(history::Args),
@@ -105,6 +108,8 @@ fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
         Verb::App(args) => app::run(&args, context),
         Verb::Render(args) => render::run(&args, context),
         Verb::Status(args) => status::run(&args, context),
+        Verb::Crashplan(args) => failover::crashplan::run(&args, context),
+        Verb::Rejoin(args) => failover::rejoin::run(&args, context),
         Verb::Dns(args) => dns::run(&args, context),
         Verb::Graph(args) => graph::run(&args, context),
         Verb::History(args) => history::run(&args, context),

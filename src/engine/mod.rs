@@ -11,6 +11,7 @@ pub mod hooks;
 pub mod interrupt;
 pub mod journal;
 pub mod link;
+pub mod look;
 mod progress;
 mod request;
 mod survey;

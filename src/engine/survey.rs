@@ -61,7 +61,17 @@ pub struct HostFailure {
 }
 
 impl HostFailure {
-    fn transport(host: &str, error: &TransportError) -> Self {
+    /// One that was not waited for any longer.
+    pub(super) fn silent(host: &str, waited: std::time::Duration) -> Self {
+        HostFailure {
+            host: host.into(),
+            kind: Kind::Unreachable,
+            message: format!("nothing came back in {:.1} s", waited.as_secs_f64()),
+            hint: None,
+        }
+    }
+
+    pub(super) fn transport(host: &str, error: &TransportError) -> Self {
         let kind = if error.stage == Stage::Connect {
             Kind::Unreachable
         } else {

@@ -57,6 +57,52 @@ pub enum Note {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         certificate: Option<Certificate>,
     },
+    /// `crashplan`: what a host says of the primary.
+    Vote {
+        /// The host that says it.
+        voter: String,
+        /// The primary that it is about.
+        primary: String,
+        /// Whether it is alive; absent: it cannot tell, or did not answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        alive: Option<bool>,
+        /// Why, in words.
+        why: String,
+    },
+    /// `crashplan`: a database that may take over, or not.
+    Contender {
+        /// The host's name.
+        host: String,
+        /// The highest transactions that it received.
+        position: String,
+        /// Why it may not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        excluded: Option<String>,
+    },
+    /// `crashplan`: how it went.
+    Failover {
+        /// Who took the writes before.
+        old: String,
+        /// Who does now.
+        new: String,
+        /// Milliseconds of the survey.
+        survey_ms: u64,
+        /// Milliseconds from the agreement until writes were possible.
+        writable_ms: u64,
+        /// Milliseconds from the agreement until all that follows from it was done.
+        finished_ms: u64,
+        /// Why it cannot be said that nothing is lost; absent: nothing that was acknowledged is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lost_unknown: Option<String>,
+        /// Databases that take writes now.
+        writers: Vec<String>,
+        /// Databases that follow the new primary.
+        followers: Vec<String>,
+        /// Whether commits wait for one of them.
+        semi_sync: bool,
+        /// Whether all that follows from it is done, too.
+        complete: bool,
+    },
     /// `render`: a file was written.
     Rendered {
         /// The host it is for.

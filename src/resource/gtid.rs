@@ -28,6 +28,72 @@ impl GtidState {
         self.0.is_empty()
     }
 
+    /// Takes over what another state has.
+    pub fn join(&mut self, other: &GtidState) {
+        for (key, sequence) in &other.0 {
+            let highest = self.0.entry(*key).or_insert(0);
+            *highest = (*sequence).max(*highest);
+        }
+    }
+
+    /// Only what that server wrote.
+    pub fn of_server(&self, id: u32) -> GtidState {
+        let own = self.0.iter().filter(|((_, server), _)| *server == id);
+        GtidState(own.map(|(key, sequence)| (*key, *sequence)).collect())
+    }
+
+    /// The highest transaction of each domain: a position.
+    pub fn position(&self) -> GtidState {
+        let mut highest: BTreeMap<u32, (u32, u64)> = BTreeMap::new();
+        for ((domain, server), sequence) in &self.0 {
+            let best = highest.entry(*domain).or_insert((*server, *sequence));
+            if *sequence > best.1 {
+                *best = (*server, *sequence);
+            }
+        }
+        let all = highest.into_iter();
+        GtidState(
+            all.map(|(domain, (server, sequence))| ((domain, server), sequence))
+                .collect(),
+        )
+    }
+
+    /// The last position, by what `self` logged, that `other` has, too.
+    pub fn common(&self, other: &GtidState) -> GtidState {
+        let shared = self.0.iter().filter_map(|(key, mine)| {
+            let theirs = other.0.get(key)?;
+            Some((*key, *mine.min(theirs)))
+        });
+        GtidState(shared.collect()).position()
+    }
+
+    /// Whether a server at the position `self` has all that one at `other` has.
+    pub fn covers(&self, other: &GtidState) -> bool {
+        let mine = self.by_domain();
+        let theirs = other.by_domain();
+        theirs
+            .iter()
+            .all(|(domain, sequence)| mine.get(domain).is_some_and(|mine| mine >= sequence))
+    }
+
+    /// Transactions that one at `other` has beyond `self`.
+    pub fn missing(&self, other: &GtidState) -> u64 {
+        let mine = self.by_domain();
+        let theirs = other.by_domain().into_iter();
+        theirs
+            .map(|(domain, sequence)| sequence.saturating_sub(mine.get(&domain).copied().unwrap_or(0)))
+            .fold(0, u64::saturating_add)
+    }
+
+    fn by_domain(&self) -> BTreeMap<u32, u64> {
+        let mut highest = BTreeMap::new();
+        for ((domain, _), sequence) in &self.0 {
+            let best = highest.entry(*domain).or_insert(0);
+            *best = (*sequence).max(*best);
+        }
+        highest
+    }
+
     /// The transactions of `self` that `primary` never had: its errant ones. `seeded` is the position at which the primary
     /// was itself copied from another server: what is older than that in a domain is part of the copy, though its own log
     /// does not name the server that wrote it (facts/ha.md 1.4).
@@ -47,9 +113,43 @@ impl GtidState {
     }
 }
 
+impl std::fmt::Display for GtidState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, ((domain, server), sequence)) in self.0.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            write!(f, "{comma}{domain}-{server}-{sequence}")?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::GtidState;
+
+    #[test]
+    fn positions_are_compared_by_domain() {
+        // one, other, whether it covers it, what it lacks
+        let cases = [
+            ("0-1-60", "0-1-60", true, 0),
+            ("0-2-61", "0-1-60", true, 0),
+            ("0-1-50,0-2-61", "0-1-66", false, 5),
+            ("", "0-1-3,1-1-4", false, 7),
+            ("0-1-3", "", true, 0),
+        ];
+        for (one, other, covers, missing) in cases {
+            let (one, other) = (GtidState::read(one), GtidState::read(other));
+            assert_eq!(
+                (one.covers(&other), one.missing(&other)),
+                (covers, missing),
+                "{one} {other}"
+            );
+        }
+        assert_eq!(
+            GtidState::read("0-1-50,0-2-61,1-3-4").position().to_string(),
+            "0-2-61,1-3-4"
+        );
+    }
 
     #[test]
     fn what_the_primary_never_had_is_errant() {

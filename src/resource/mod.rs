@@ -52,7 +52,7 @@ pub use program::{Program, Reloads};
 pub use redis::{RedisOldPasswords, RedisPassword};
 pub use redis_replica::RedisReplica;
 pub use release::{Mark, Migration, Peer, Release, ReleaseDatabase, TOGETHER, Together, gate};
-pub use replica::{DataDirectory, Replica, SemiSync, Writer};
+pub use replica::{DataDirectory, Holds, Replica, SemiSync, Writer};
 pub use script::Script;
 pub use sentinel::SentinelWatch;
 pub use service::{OnChange, Service, Stopped};

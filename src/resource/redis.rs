@@ -17,6 +17,9 @@ use crate::secret::Secret;
 /// Shell functions that read port and password: `redis_port CONFIG`, `redis_password FILE`.
 pub const FUNCTIONS: &str = include_str!("redis.sh");
 
+/// Shell functions that talk to it then.
+pub const STEP: &str = include_str!("redis_step.sh");
+
 /// That a Redis accepts a password. Passwords that it had before stay good until [`RedisOldPasswords`].
 #[derive(Debug, Clone)]
 pub struct RedisPassword {
@@ -193,7 +196,7 @@ impl RedisPassword {
     /// Functions, port and the files of all passwords that it may have; gives those and the wanted file's.
     fn begin(&self, script: &mut Script) -> (String, String) {
         script.body.push_str(FUNCTIONS);
-        script.body.push_str(include_str!("redis_step.sh"));
+        script.body.push_str(STEP);
         let wanted = script.blob(Secret::new(self.file_text()));
         let mut candidates = format!("{} {wanted}", sh(&self.file));
         for older in &self.previous {

@@ -32,6 +32,19 @@ pub struct Replica {
     pub authority: Option<String>,
     /// Words of the command that runs another on the primary's host; `mariadb-backup` is added.
     pub reach: Vec<String>,
+    /// What is known of the data of one that follows nobody.
+    pub holds: Holds,
+}
+
+/// What a server that follows nobody holds, compared with the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// Nobody looked: it is left alone.
+    Unjudged,
+    /// Nothing that the primary lacks: it follows from where it is.
+    Agrees,
+    /// What it has of its own is given up: it is seeded anew, and what it had is kept beside.
+    GivenUp,
 }
 
 impl Replica {
@@ -79,6 +92,13 @@ impl Kind for Replica {
         let Some(said) = Replication::seen(seen) else {
             return Some(self.seeded());
         };
+        if self.holds == Holds::GivenUp {
+            let summary = format!(
+                "its own data are given up: seeded from {}, then follows it",
+                self.primary
+            );
+            return Some(Change::new(Action::Create, summary));
+        }
         if said.no_data || (said.error.is_some() && seen.fresh.contains(SERVER)) {
             return Some(self.seeded());
         }
@@ -93,6 +113,7 @@ impl Kind for Replica {
         }
         let update = |summary: String| Some(Change::new(Action::Update, summary));
         match said.sources.as_slice() {
+            [] if self.holds == Holds::Agrees => update(format!("follows {} from where it is", self.primary)),
             [] if said.seeded.is_empty() || !said.logged.is_empty() => None,
             [] => update(format!("a copy of {} that does not follow it yet", self.primary)),
             [link] if self.follows(&said) && link.runs() => None,
@@ -126,7 +147,8 @@ impl Kind for Replica {
             _ => "follow",
         };
         script.line(format!(
-            "MODE={mode}\nDONOR={}\nLINK={link}\npeer() {{ {} \"$@\"; }}",
+            "MODE={mode}\nKEEP_BEFORE={}\nDONOR={}\nLINK={link}\npeer() {{ {} \"$@\"; }}",
+            u8::from(self.holds == Holds::GivenUp),
             sh(&self.address.to_string()),
             sh_words(&self.reach)
         ));
@@ -296,6 +318,7 @@ mod tests {
             user: "hactl_replica".into(),
             password: Secret::new("it's \\ secret"),
             authority: None,
+            holds: Holds::Unjudged,
             reach: vec!["ssh".into(), "peer@10.0.0.31".into()],
         }
     }

@@ -109,7 +109,6 @@ virgin() {
     [ -z "$_logged" ] && [ "$_own" = 0 ]
 }
 
-KEEP_BEFORE=0
 case $MODE in
     seed) copy && swap && point && settled no ;;
     follow) point && settled mend ;;

@@ -24,6 +24,10 @@ pub struct Replication {
     pub seeded: GtidState,
     /// Databases beside the system's.
     pub own_databases: u64,
+    /// Why it must not run: by whom it was fenced.
+    pub fenced: Option<String>,
+    /// The host whose place was taken in a crash plan that this one took part in, until it has rejoined.
+    pub replaced: Option<String>,
     /// Whether there are no data at all.
     pub no_data: bool,
     /// Whether it waits for replicas before it acknowledges.
@@ -104,6 +108,8 @@ impl Replication {
                 "seeded" => said.seeded = GtidState::read(value),
                 "own_databases" => said.own_databases = value.parse().unwrap_or(0),
                 "no_data" => said.no_data = true,
+                "fenced" => said.fenced = Some(value.to_owned()),
+                "replaced" => said.replaced = Some(value.to_owned()),
                 "semi_sync_primary" => said.semi_sync.enabled = value == "1",
                 "status" => value.clone_into(&mut status),
                 "value" if status == "rpl_semi_sync_master_status" => said.semi_sync.in_force = value == "ON",

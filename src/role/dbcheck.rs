@@ -19,7 +19,7 @@ pub const ROLE: Role = Role {
 };
 
 /// Where it answers.
-pub(super) const PORT: u16 = 9201;
+pub const PORT: u16 = 9201;
 
 /// Seconds that a replica may be behind and still be read from.
 const LAG: u32 = 30;

@@ -31,11 +31,14 @@ pub(super) fn ready() -> String {
 
 fn declare(scope: &mut Scope) -> Result<()> {
     scope.barrier(stage::APPLICATION);
-    scope.packages(&["haproxy", "socat"]);
+    scope.packages(&["haproxy", "socat", "nftables"]);
     let topology = scope.view.topology;
     let inventory = scope.inventory();
     let hosts = |role| {
+        // One whose place was taken is asked no more, whatever it says of itself.
+        let replaced = &topology.live.replaced;
         let hosts = topology.with_role(role);
+        let hosts = hosts.filter(|host| role != HostRole::Db || !replaced.contains(&host.name));
         hosts
             .map(|host| json!({ "name": host.name, "address": host.address }))
             .collect::<Vec<_>>()
@@ -100,6 +103,6 @@ fn declare(scope: &mut Scope) -> Result<()> {
 }
 
 /// Whether a host has one.
-pub(super) fn has(view: &HostView) -> bool {
+pub fn has(view: &HostView) -> bool {
     (ROLE.applies)(view)
 }

@@ -113,13 +113,18 @@ fn together(view: &HostView) -> Together {
 
 /// Options file of MariaDB's clients for the application's account.
 fn options(scope: &Scope, account: &app::DatabaseAccount) -> Result<Text> {
-    let endpoint = app::database(&scope.view);
     let password = scope.secret(&account.password)?;
+    Ok(account_options(&scope.view, account, &password))
+}
+
+/// The same for whoever has the password.
+pub fn account_options(view: &HostView, account: &app::DatabaseAccount, password: &Secret) -> Text {
+    let endpoint = app::database(view);
     let quoted = password.reveal().replace('\\', "\\\\").replace('"', "\\\"");
-    Ok(Text::Secret(Secret::new(format!(
+    Text::Secret(Secret::new(format!(
         "[client]\nhost={}\nport={}\nprotocol=tcp\nuser=\"{}\"\npassword=\"{quoted}\"\n",
         endpoint.host, endpoint.port, account.name
-    ))))
+    )))
 }
 
 /// A command of a release, run as the application's user when it is its turn, whatever there is already.

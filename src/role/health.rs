@@ -6,7 +6,7 @@ mod certificate;
 mod redis_set;
 
 use std::cell::Cell;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -238,16 +238,25 @@ pub fn checks(view: &HostView) -> Vec<Check> {
 }
 
 fn site_test(view: &HostView, site: &Site) -> String {
+    visit(view, site, IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// Shell that asks for a site at an address of this host, or of one before it: status and seconds.
+pub fn visit(view: &HostView, site: &Site, address: IpAddr) -> String {
     let inventory = view.topology.inventory;
     let path = alive_path(&inventory.app);
     let (scheme, port) = match view.has(HostRole::Lb) {
         true => nginx::front_door(inventory, site),
         false => nginx::own_door(view, site),
     };
+    let address = match address {
+        IpAddr::V6(address) => format!("[{address}]"),
+        IpAddr::V4(address) => address.to_string(),
+    };
     // Whether others trust the certificate is not asked here: self-signed ones are served on purpose.
     format!(
         "curl -ksS -o /dev/null --max-time 10 -w '%{{http_code}} %{{time_total}}' --resolve {} {}",
-        sh(&format!("{}:{port}:127.0.0.1", site.name)),
+        sh(&format!("{}:{port}:{address}", site.name)),
         sh(&format!("{scheme}://{}:{port}{path}", site.name))
     )
 }

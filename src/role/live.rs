@@ -3,7 +3,7 @@
 mod gluster;
 mod redis;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::peers;
 use crate::inventory::{Host, HostRole};
@@ -140,6 +140,8 @@ fn ssh_keys(topology: Topology, answers: &BTreeMap<&str, &Observed>, live: &mut 
 /// Judges what the databases said.
 fn databases(topology: Topology, answers: &BTreeMap<&str, &Observed>, judgement: &mut Judgement) {
     let databases = Databases::of(topology, answers);
+    judgement.live.replaced = databases.replaced.iter().map(|name| (*name).to_owned()).collect();
+    judgement.refused.extend(databases.held_off());
     match databases.writer() {
         Ok(writer) => judgement.live.writer = writer,
         Err(unclear) => return refuse(topology, answers, HostRole::Db, &unclear, judgement),
@@ -153,6 +155,8 @@ fn databases(topology: Topology, answers: &BTreeMap<&str, &Observed>, judgement:
 struct Databases<'a> {
     hosts: Vec<&'a Host>,
     said: BTreeMap<&'a str, Option<Replication>>,
+    /// Those whose place was taken, and that have not rejoined.
+    replaced: BTreeSet<&'a str>,
 }
 
 /// Why it cannot be told who leads, and what to do.
@@ -165,7 +169,44 @@ impl<'a> Databases<'a> {
             .iter()
             .filter_map(|host| Some((host.name.as_str(), Replication::seen(answers.get(host.name.as_str())?))))
             .collect();
-        Databases { hosts, said }
+        let mut databases = Databases {
+            hosts,
+            said,
+            replaced: BTreeSet::new(),
+        };
+        databases.replaced = databases.replaced();
+        databases
+    }
+
+    fn replaced(&self) -> BTreeSet<&'a str> {
+        let said = || {
+            self.said
+                .iter()
+                .filter_map(|(name, said)| Some((*name, said.as_ref()?)))
+        };
+        let fenced = said().filter(|(_, said)| said.fenced.is_some()).map(|(name, _)| name);
+        let named: Vec<&str> = said().filter_map(|(_, said)| said.replaced.as_deref()).collect();
+        let named = self.hosts.iter().filter(|host| named.contains(&host.name.as_str()));
+        fenced.chain(named.map(|host| host.name.as_str())).collect()
+    }
+
+    /// Hosts that must be left alone until they have rejoined.
+    fn held_off(&self) -> Vec<Refusal> {
+        let answered = self.replaced.iter().filter(|name| self.said.contains_key(**name));
+        let refusal = |name: &&str| {
+            let why = self.said.get(*name).and_then(|said| said.as_ref()?.fenced.as_deref());
+            Refusal {
+                host: (*name).to_owned(),
+                message: match why {
+                    Some(why) => format!("{name}: its MariaDB is held off {}; nothing was changed", terminal(why)),
+                    None => format!(
+                        "{name}: another took its place as the primary, and it has not rejoined; nothing was changed"
+                    ),
+                },
+                hint: format!("hactl rejoin {name}"),
+            }
+        };
+        answered.map(refusal).collect()
     }
 
     fn with_data(&self) -> impl Iterator<Item = (&'a str, &Replication)> {
@@ -173,7 +214,7 @@ impl<'a> Databases<'a> {
             .said
             .iter()
             .filter_map(|(name, said)| Some((*name, said.as_ref()?)));
-        said.filter(|(_, said)| !said.is_virgin() && !said.no_data)
+        said.filter(|(name, said)| !said.is_virgin() && !said.no_data && !self.replaced.contains(name))
     }
 
     /// Who takes the writes; `None` where there are no data yet.
@@ -198,7 +239,11 @@ impl<'a> Databases<'a> {
         let mut followed: Vec<&str> = Vec::new();
         for (_, said) in self.with_data() {
             for link in &said.sources {
-                let host = self.hosts.iter().find(|host| host.address.to_string() == link.host);
+                let hosts = self
+                    .hosts
+                    .iter()
+                    .filter(|host| !self.replaced.contains(host.name.as_str()));
+                let host = hosts.into_iter().find(|host| host.address.to_string() == link.host);
                 followed.extend(host.map(|host| host.name.as_str()));
             }
         }
@@ -231,7 +276,7 @@ impl<'a> Databases<'a> {
         let silent: Vec<_> = self
             .hosts
             .iter()
-            .filter(|host| !self.said.contains_key(host.name.as_str()))
+            .filter(|host| !self.said.contains_key(host.name.as_str()) && !self.replaced.contains(host.name.as_str()))
             .collect();
         match (with_data.as_slice(), silent.as_slice()) {
             ([], []) => Ok(None),

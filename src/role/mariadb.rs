@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Role, Scope, app, peers, replication, variables};
+use super::peers::{self, Circle};
+use super::{Role, Scope, app, replication, variables};
 use crate::error::{Error, Result};
 use crate::inventory::{HostRole, MariaDb};
+use crate::quote::{sh, sh_words};
 use crate::resource::{
     DataDirectory, Database, DatabaseAddresses, DatabaseServer, DatabaseUser, Facts, File, OnChange, Service,
     Validator, Writer, replica,
@@ -29,8 +31,13 @@ const CONFIG: &str = "/etc/mysql/mariadb.conf.d/60-hactl.cnf";
 /// Read after that; what it sets needs no restart.
 const LIVE: &str = "/etc/mysql/mariadb.conf.d/61-hactl-runtime.cnf";
 
+const DROP_IN: &str = "/etc/systemd/system/mariadb.service.d";
+
+/// Asks the other databases before a start.
+const GATE: &str = "/usr/local/lib/hactl/mariadb-gate";
+
 /// The certificate that all servers' certificates are signed by.
-pub(super) const AUTHORITY: &str = "/etc/mysql/hactl/authority.crt";
+pub const AUTHORITY: &str = "/etc/mysql/hactl/authority.crt";
 const CERTIFICATE: &str = "/etc/mysql/hactl/server.crt";
 const CERTIFICATE_KEY: &str = "/etc/mysql/hactl/server.key";
 
@@ -78,6 +85,27 @@ fn declare(scope: &mut Scope) -> Result<()> {
     Ok(())
 }
 
+/// A server starts when nobody took its place meanwhile.
+fn declare_gate(scope: &mut Scope) -> Result<()> {
+    let view = scope.view;
+    let others = view.topology.with_role(HostRole::Db);
+    let others = others.filter(|host| host.name != view.host.name);
+    let ask: Vec<_> = others
+        .map(|host| sh_words(peers::reach(Circle::Databases, host)))
+        .collect();
+    let context = json!({ "name": sh(&view.host.name), "ask": ask });
+    scope.directory("/usr/local/lib/hactl", "root", "root", 0o755);
+    let gate = scope.file(GATE, "mariadb/gate", &context)?;
+    scope.add(gate.owned("root", "root", 0o755));
+    let unit = scope.file(
+        &format!("{DROP_IN}/60-hactl.conf"),
+        "mariadb/unit.conf",
+        &json!({ "gate": GATE }),
+    )?;
+    scope.add(unit);
+    Ok(())
+}
+
 /// Declares hactl's option file and what it names, and gives the paths that the server reads.
 fn configuration(scope: &mut Scope) -> Result<Vec<String>> {
     let knobs = &scope.inventory().mariadb;
@@ -105,7 +133,11 @@ fn configuration(scope: &mut Scope) -> Result<Vec<String>> {
     });
     let mut watches = vec![CONFIG.to_owned(), LIVE.to_owned()];
     if replicates {
-        scope.packages(&["mariadb-backup"]);
+        // Before the package starts it for the first time; it changes how it starts, so nothing restarts for it.
+        scope.directory(DROP_IN, "root", "root", 0o755);
+        declare_gate(scope)?;
+        // nftables: a crash plan may have to cut this host off from another.
+        scope.packages(&["mariadb-backup", "nftables"]);
         watches.extend(certificates(scope)?);
         if !has_accounts(&scope.view) {
             scope.add(DataDirectory);
@@ -203,7 +235,7 @@ fn buffer_pool_mb(facts: &Facts, alone: bool) -> u64 {
 }
 
 /// Unique in a cluster and the same for ever: the address.
-pub(super) fn server_id(address: IpAddr) -> u32 {
+pub fn server_id(address: IpAddr) -> u32 {
     match address {
         IpAddr::V4(address) => u32::from(address).max(1),
         // The interface identifier's end; hosts of one network differ there.

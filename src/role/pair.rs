@@ -7,11 +7,11 @@
 
 use super::health::{Check, Health, Kind, State};
 use super::peers::{self, Circle};
-use super::{Scope, gate, nginx, stage, supervisor};
-use crate::inventory::Process;
+use super::{Scope, gate, nginx, redis, stage, supervisor};
+use crate::inventory::{Host, Process};
 use crate::quote::{sh, sh_words};
-use crate::resource::{Command, Guard, Observed, Release, Stopped};
-use crate::topology::HostView;
+use crate::resource::{Command, Guard, Observed, RedisReplica, Release, Stopped};
+use crate::topology::{HostView, Topology};
 
 /// Declares that what serves does not run here, and is stopped before the other host starts it.
 pub(super) fn stopped(scope: &mut Scope, unit: &str, package: &str) {
@@ -144,6 +144,50 @@ pub fn standby(view: &HostView, findings: &[Health], seen: &Observed, active: Op
         detail,
         certificate: None,
     })
+}
+
+/// Shell that ends what serves and works on the one of a pair that hands over, or lost its MariaDB; then its Redis is given
+/// time to pass on what it has.
+pub fn serves_no_more(topology: Topology) -> String {
+    let each = each_redis(topology, "passed_on");
+    format!("{}{each}", include_str!("pair_yields.sh"))
+}
+
+/// Shell that makes the Redis of the other one lead.
+pub fn redis_leads(topology: Topology) -> String {
+    let each = each_redis(topology, "leads");
+    format!("{}{each}", include_str!("pair_leads.sh"))
+}
+
+/// That Redis of the one that handed over follows the other one's.
+pub fn redis_follows(topology: Topology, leader: &Host) -> Vec<RedisReplica> {
+    let instances = redis::instances(&topology.inventory.redis);
+    let replica = |instance: &redis::Instance| RedisReplica {
+        instance: instance.in_set(),
+        leader: leader.name.clone(),
+        address: leader.address,
+        port: instance.port,
+    };
+    instances.iter().map(replica).collect()
+}
+
+/// A call for each instance, with `redis` talking to it.
+fn each_redis(topology: Topology, call: &str) -> String {
+    let instances = redis::instances(&topology.inventory.redis);
+    let line = |instance: &redis::Instance| {
+        format!(
+            "( redis_port {}; redis_password {}; {call} {} )\n",
+            sh(&instance.config()),
+            sh(&instance.password_file()),
+            instance.name
+        )
+    };
+    let functions = format!(
+        "{}\n{}\n",
+        crate::resource::redis::FUNCTIONS,
+        crate::resource::redis::STEP
+    );
+    functions + &instances.iter().map(line).collect::<String>()
 }
 
 #[cfg(test)]

@@ -3,17 +3,22 @@
 use super::health::State;
 use super::{Scope, mariadb, peers, stage};
 use crate::error::Result;
-use crate::inventory::HostRole;
+use crate::inventory::{Host, HostRole};
 use crate::resource::replication::Replication;
-use crate::resource::{DatabaseUser, Replica, SemiSync};
+use crate::resource::{DatabaseUser, Holds, Replica, SemiSync};
+use crate::secret::Secret;
+use crate::topology::Topology;
 
 /// The account that replicas use.
-pub(super) const REPLICATION_USER: &str = "hactl_replica";
+pub const REPLICATION_USER: &str = "hactl_replica";
+
+/// Name of the secret that is its password.
+pub const PASSWORD: &str = "mariadb/replication";
 
 /// The writer lets replicas in and waits for one of them; the others follow it.
 pub(super) fn declare(scope: &mut Scope) -> Result<()> {
     let topology = scope.view.topology;
-    let password = scope.secret("mariadb/replication")?;
+    let password = scope.secret(PASSWORD)?;
     let Some(writer) = topology.writer() else {
         return Ok(());
     };
@@ -37,16 +42,22 @@ pub(super) fn declare(scope: &mut Scope) -> Result<()> {
         return Ok(());
     }
     scope.barrier(stage::FOLLOWS);
-    scope.add(Replica {
+    scope.add(replica(topology, writer, password, Holds::Unjudged));
+    Ok(())
+}
+
+/// A replica of that server.
+pub fn replica(topology: Topology, writer: &Host, password: Secret, holds: Holds) -> Replica {
+    Replica {
         primary: writer.name.clone(),
         address: writer.address,
-        port: scope.inventory().mariadb.port,
+        port: topology.inventory.mariadb.port,
         user: REPLICATION_USER.into(),
         password,
         authority: Some(mariadb::AUTHORITY.into()),
         reach: peers::reach(peers::Circle::Databases, writer),
-    });
-    Ok(())
+        holds,
+    }
 }
 
 /// How well a server does its part. `wanted`: whether the inventory wants commits to wait for a replica.

@@ -23,7 +23,11 @@ fn declare(scope: &mut Scope) -> Result<()> {
     scope.packages(&["supervisor"]);
     let unit = format!("{DROP_IN}/60-hactl.conf");
     scope.directory(DROP_IN, "root", "root", 0o755);
-    let file = scope.file(&unit, "supervisor/unit.conf", &json!({}))?;
+    let file = scope.file(
+        &unit,
+        "supervisor/unit.conf",
+        &json!({ "pair": scope.view.topology.is_pair() }),
+    )?;
     scope.add(file);
     if scope.view.waits() {
         pair::stopped(scope, UNIT, "supervisor");

@@ -83,11 +83,13 @@ fn declare(scope: &mut Scope) -> Result<()> {
         file.validator = Some(validator());
         scope.add(file);
     }
-    if !scope.view.meets_visitors() && scope.view.has(HostRole::App) {
+    let pair = scope.view.topology.is_pair();
+    let behind = !scope.view.meets_visitors() && scope.view.has(HostRole::App);
+    if behind || pair {
         scope.directory(DROP_IN, "root", "root", 0o755);
         let unit = format!("{DROP_IN}/60-hactl.conf");
-        let port = scope.inventory().app.process().web_port;
-        let drop_in = scope.file(&unit, "nginx/unit.conf", &json!({ "port": port }))?;
+        let port = behind.then(|| scope.inventory().app.process().web_port);
+        let drop_in = scope.file(&unit, "nginx/unit.conf", &json!({ "port": port, "pair": pair }))?;
         scope.add(drop_in);
         watches.push(unit);
     }

@@ -218,12 +218,18 @@ fn rule(run_as: &str, command: &str) -> serde_json::Value {
 }
 
 fn databases(scope: &mut Scope, rules: &mut Vec<serde_json::Value>) -> Result<()> {
-    let copy = format!("{ANSWERS}-mariadb-backup");
-    for (path, template) in [(ANSWERS, "peers/answers"), (&*copy, "peers/mariadb-backup")] {
+    let (copy, binlog) = (format!("{ANSWERS}-mariadb-backup"), format!("{ANSWERS}-binlog"));
+    for (path, template) in [
+        (ANSWERS, "peers/answers"),
+        (&*copy, "peers/mariadb-backup"),
+        (&*binlog, "peers/binlog"),
+    ] {
         let file = scope.file(path, template, &json!({}))?.owned("root", "root", 0o755);
         scope.add(file);
     }
-    rules.push(rule("root", &format!("{copy} \"\"")));
+    for answer in [copy, binlog] {
+        rules.push(rule("root", &format!("{answer} \"\"")));
+    }
     Ok(())
 }
 

@@ -1,0 +1,215 @@
+//! `hactl crashplan`
+
+use std::time::Instant;
+
+use super::super::args::{InventoryArg, LimitArg, known_host};
+use super::super::change::{Consent, agrees, somebody_agrees};
+use super::super::context::{Context, Ended, Missing, Prepared};
+use super::super::run::Run;
+use super::report::{Clocks, Report};
+use super::{Asked, finish, join, show};
+use crate::engine::Summary;
+use crate::error::{Error, Kind, Result};
+use crate::failover::verify::{self, Standing};
+use crate::failover::{self, Decision, Fence, Said, Wish, steps};
+use crate::inventory::HostRole;
+use crate::plan::Desired;
+use crate::report::{DiffMode, plan_text, summary};
+use crate::resource::{Resource, Writer};
+use crate::topology::Topology;
+
+/// Fail over: ask all hosts who is dead, hold the old primary off, promote the best replica
+///
+/// Nothing is changed before you agree. It refuses (exit 7) when the primary is alive, when this may be the side that is cut
+/// off, when nobody can take over without loss, or when nothing holds the old primary off.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    inventory: InventoryArg,
+    /// The primary is fine and hands over: a planned change
+    #[arg(long)]
+    switchover: bool,
+    /// Who is to take over, instead of the best one
+    #[arg(long, value_name = "HOST")]
+    to: Option<String>,
+    /// How you made sure that the old primary cannot write any more, e.g. powered-off-by-hand
+    #[arg(long, value_name = "HOW", conflicts_with = "switchover")]
+    assume_fenced: Option<String>,
+    /// Only show what would be done, with the exact commands
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<Ended> {
+    let consent = if args.yes || args.dry_run {
+        Consent::Given
+    } else {
+        Consent::Ask
+    };
+    somebody_agrees("crashplan", consent, context)?;
+    let prepared = Prepared::new(context, &args.inventory, &LimitArg::default(), Missing::StandIn)?;
+    if let Some(to) = &args.to {
+        known_host(&prepared.inventory, to)?;
+    }
+    context.block_on(async {
+        let started = Instant::now();
+        let run = Run::start(context, prepared, "crashplan", !args.dry_run)?;
+        match carry_out(args, context, &run, consent, started).await {
+            Ok(summary) => {
+                let summary = run.end(summary).await?;
+                if let Some(next) = summary::next("crashplan", summary.exit_code, &args.inventory.in_command()) {
+                    context.hint(&next);
+                }
+                Ok(Ended { summary, told: true })
+            }
+            Err(error) => Err(run.fail(error).await),
+        }
+    })
+}
+
+async fn carry_out(
+    args: &Args,
+    context: &Context,
+    run: &Run,
+    consent: Consent<'_>,
+    started: Instant,
+) -> Result<Summary> {
+    let asked = Asked::all(run).await;
+    let surveyed = started.elapsed();
+    show::silent(context, &asked.heard.failures);
+    match agreed(args, context, run, consent, &asked).await {
+        Ok(Some((decision, plan))) => {
+            let names = asked.names();
+            let said = asked.said.clone();
+            let begun = Instant::now();
+            let mut summary = asked.execute(run, plan).await;
+            if summary.exit_code != 0 {
+                if decision.fence == Fence::HandsOver {
+                    give_back(context, run, &decision).await;
+                }
+                return Ok(summary);
+            }
+            let clocks = Clocks {
+                survey: surveyed,
+                writable: begun.elapsed(),
+                ..Clocks::default()
+            };
+            let stopped = |name: &&String| decision.fence == Fence::Stopped && **name == decision.primary;
+            let names: Vec<String> = names.iter().filter(|name| !stopped(name)).cloned().collect();
+            let rest = finish(context, run, &names).await?;
+            join(&mut summary, rest);
+            let finished = begun.elapsed();
+            let standing = verify(context, run, &decision, &mut summary).await?;
+            let clocks = Clocks { finished, ..clocks };
+            let report = Report::of(&decision, &said, &clocks, &standing, summary.exit_code);
+            report.show(context, &run.engine);
+            Ok(summary)
+        }
+        Ok(None) => {
+            asked.close().await;
+            Ok(Summary::default())
+        }
+        Err(error) => {
+            asked.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Tries it as the application and visitors do, and asks everybody once more.
+async fn verify(context: &Context, run: &Run, decision: &Decision, summary: &mut Summary) -> Result<Standing> {
+    let topology = Topology::of(&run.engine.inventory);
+    let engine = &run.engine;
+    let asked = Asked::all(run).await;
+    let secrets = engine.secrets.as_ref();
+    let desired = verify::checks(topology, decision, &asked.said(), &engine.run, secrets)?;
+    let plan = asked.plan(run, &desired);
+    let tried = asked.execute(run, plan).await;
+    join(summary, tried);
+    let asked = Asked::all(run).await;
+    let standing = Standing::of(topology, decision, &asked.said());
+    asked.close().await;
+    if let Some(wrong) = standing.wrong(decision) {
+        context.warn(&wrong);
+        summary.exit_code = Kind::HostFailed.exit_code();
+    }
+    Ok(standing)
+}
+
+/// Decides, shows it, and asks; `None` when it was only to be shown.
+async fn agreed(
+    args: &Args,
+    context: &Context,
+    run: &Run,
+    consent: Consent<'_>,
+    asked: &Asked,
+) -> Result<Option<(Decision, crate::plan::Plan)>> {
+    let topology = Topology::of(&run.engine.inventory);
+    let wish = Wish {
+        switchover: args.switchover,
+        to: args.to.clone(),
+        assume_fenced: args.assume_fenced.clone(),
+    };
+    let said = asked.said();
+    let decision = match failover::decide(topology, &said, &wish) {
+        Ok(decision) => decision,
+        Err(refused) => {
+            show::evidence(context, refused.primary.as_deref(), &refused.votes, &refused.contenders);
+            return Err(Error::new(Kind::Refused, refused.message).hint(refused.hint));
+        }
+    };
+    show::evidence(context, Some(&decision.primary), &decision.votes, &decision.contenders);
+    show::decision(context, &decision);
+    let engine = &run.engine;
+    let desired = steps::steps(topology, &decision, &said, &engine.run, engine.secrets.as_ref())?;
+    let plan = asked.plan(run, &desired);
+    let text = plan_text::plan(&plan, DiffMode::None, context.console.paint());
+    context.console.result(&text);
+    if args.dry_run {
+        show::commands(context, &plan);
+        return Ok(None);
+    }
+    let question = format!(
+        "Make {} the primary in place of {}?",
+        decision.candidate, decision.primary
+    );
+    match agrees(consent, question).await? {
+        true => Ok(Some((decision, plan))),
+        false => Err(Error::new(Kind::Interrupted, "not confirmed; nothing was changed")),
+    }
+}
+
+/// The old primary takes the writes again: the one that should have taken over did not.
+async fn give_back(context: &Context, run: &Run, decision: &Decision) {
+    let databases = Topology::of(&run.engine.inventory).with_role(HostRole::Db).count();
+    let asked = Asked::all(run).await;
+    let replications = || asked.said.values().filter_map(|said: &Said| said.replication.as_ref());
+    if replications().any(|said| said.is_writer()) {
+        return asked.close().await;
+    }
+    if replications().filter(|said| said.error.is_none()).count() < databases {
+        context.warn("nobody takes writes, and not all databases answer: hactl crashplan decides anew");
+        return asked.close().await;
+    }
+    let desired = Desired {
+        host: decision.primary.clone(),
+        resources: vec![Resource {
+            role: steps::ROLE,
+            stage: 0,
+            spec: Writer.into(),
+        }],
+    };
+    let plan = asked.plan(run, &[desired]);
+    let given = asked.execute(run, plan).await;
+    let text = match given.exit_code {
+        0 => format!("{} takes the writes again", decision.primary),
+        _ => format!(
+            "{} could not be opened again: hactl crashplan decides anew",
+            decision.primary
+        ),
+    };
+    context.warn(&text);
+}

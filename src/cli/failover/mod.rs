@@ -1,0 +1,133 @@
+//! What `crashplan` and `rejoin` share: asking everybody, carrying decided steps out, and what follows from who leads.
+
+pub mod crashplan;
+pub mod rejoin;
+mod report;
+mod show;
+
+use std::collections::BTreeMap;
+
+use super::context::Context;
+use super::run::Run;
+use crate::engine::look::Heard;
+use crate::engine::{Approved, Summary, Survey, Surveyed};
+use crate::error::Result;
+use crate::failover::{self, Said};
+use crate::inventory::Host;
+use crate::plan::{self, Desired, Plan};
+use crate::topology::{Live, Topology};
+
+/// Roles whose configuration depends on who leads.
+const FOLLOWS: [&str; 3] = ["mariadb", "dbcheck", "endpoint"];
+
+/// What all hosts say, and the connections to those that answer.
+struct Asked {
+    heard: Heard,
+    said: BTreeMap<String, Said>,
+}
+
+impl Asked {
+    async fn all(run: &Run) -> Asked {
+        let topology = Topology::of(&run.engine.inventory);
+        let questions = |host: &Host| failover::questions(topology, host);
+        let heard = run.engine.hear(&questions).await;
+        run.settle().await;
+        let said = heard.hosts.iter().map(|host| (host.name.clone(), Said::of(&host.seen)));
+        let said = said.collect();
+        Asked { heard, said }
+    }
+
+    fn said(&self) -> BTreeMap<&str, Said> {
+        self.said
+            .iter()
+            .map(|(name, said)| (name.as_str(), said.clone()))
+            .collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.heard.hosts.iter().map(|host| host.name.clone()).collect()
+    }
+
+    /// The steps as a plan for the hosts that answered.
+    fn plan(&self, run: &Run, desired: &[Desired]) -> Plan {
+        let host = |name: &str| self.heard.hosts.iter().find(|host| host.name == name);
+        let hosts = desired
+            .iter()
+            .filter_map(|desired| Some(plan::build(desired, &host(&desired.host)?.seen)));
+        Plan {
+            version: env!("CARGO_PKG_VERSION").into(),
+            cluster: run.engine.inventory.cluster.clone(),
+            fingerprint: run.engine.fingerprint.clone(),
+            hosts: hosts.collect(),
+        }
+    }
+
+    /// Carries a plan out that the user agreed to; hosts that have no part in it are left.
+    async fn execute(self, run: &Run, plan: Plan) -> Summary {
+        let takes_part = |host: &Surveyed| plan.hosts.iter().any(|plan| plan.host == host.name);
+        let (hosts, others): (Vec<_>, Vec<_>) = self.heard.hosts.into_iter().partition(takes_part);
+        close(others).await;
+        let survey = Survey {
+            plan: plan.clone(),
+            hosts,
+            failures: Vec::new(),
+            live: Live::default(),
+        };
+        let summary = run.engine.execute(survey, Approved::by_user(plan)).await;
+        run.settle().await;
+        summary
+    }
+
+    async fn close(self) {
+        close(self.heard.hosts).await;
+    }
+}
+
+async fn close(hosts: Vec<Surveyed>) {
+    futures::future::join_all(hosts.into_iter().map(|host| host.link.close())).await;
+}
+
+/// What follows from who leads: the others are pointed there, commits wait for a replica again, applications know it. Of a
+/// pair also what serves and works.
+async fn finish(context: &Context, run: &Run, names: &[String]) -> Result<Summary> {
+    let mut survey = run.survey(names).await?;
+    if !Topology::of(&run.engine.inventory).is_pair() {
+        for host in &mut survey.plan.hosts {
+            host.steps.retain(|step| FOLLOWS.contains(&step.role.as_str()));
+        }
+    }
+    if !survey.failures.is_empty() {
+        let failed: Vec<_> = survey.failures.iter().map(|failure| failure.host.as_str()).collect();
+        context.warn(&format!("left as they are: {}", failed.join(", ")));
+    }
+    let plan = survey.plan.clone();
+    let summary = run.engine.execute(survey, Approved::by_user(plan)).await;
+    run.settle().await;
+    Ok(summary)
+}
+
+/// One summary of several parts.
+fn join(summary: &mut Summary, rest: Summary) {
+    if summary.exit_code == 0 {
+        summary.exit_code = rest.exit_code;
+    }
+    summary.changed += rest.changed;
+    summary.unchanged += rest.unchanged;
+    summary.failed += rest.failed;
+    summary.skipped += rest.skipped;
+    for host in rest.hosts {
+        match summary.hosts.iter_mut().find(|known| known.host == host.host) {
+            None => summary.hosts.push(host),
+            Some(known) => {
+                known.changed += host.changed;
+                known.unchanged += host.unchanged;
+                known.failed += host.failed;
+                known.skipped += host.skipped;
+                known.round_trips += host.round_trips;
+                if host.outcome != "ok" {
+                    known.outcome = host.outcome;
+                }
+            }
+        }
+    }
+}

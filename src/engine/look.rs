@@ -1,0 +1,109 @@
+//! Asking hosts something when some of them may be dead: whoever answers in time is heard, and nothing is judged.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use super::survey::{HostFailure, Surveyed, millis};
+use super::{Engine, Event};
+use crate::inventory::Host;
+use crate::plan::Desired;
+use crate::resource::{Ask, clock};
+
+/// How long a connection to each host is waited for, once half of them have answered.
+const SHORT: Duration = Duration::from_millis(2700);
+/// How long as long as they have not, and for the answer of one that is connected.
+const LONG: Duration = Duration::from_secs(10);
+
+const TICK: Duration = Duration::from_millis(200);
+
+/// What came back.
+pub struct Heard {
+    /// Hosts that answered, with their connections.
+    pub hosts: Vec<Surveyed>,
+    /// Those that did not, and why.
+    pub failures: Vec<HostFailure>,
+}
+
+impl Engine {
+    /// Asks all hosts side by side.
+    pub async fn hear(&self, questions: &(dyn Fn(&Host) -> Ask + Sync)) -> Heard {
+        let started = Instant::now();
+        let all: Vec<&Host> = self.inventory.hosts.values().collect();
+        let mut open: BTreeSet<&str> = all.iter().map(|host| host.name.as_str()).collect();
+        let connected = Mutex::new(BTreeSet::new());
+        let answers = all.iter().map(|host| self.hear_one(host, questions(host), &connected));
+        let mut answers: FuturesUnordered<_> = answers.collect();
+        let mut heard = Heard {
+            hosts: Vec::new(),
+            failures: Vec::new(),
+        };
+        loop {
+            let on_its_way = {
+                let connected = connected.lock().unwrap_or_else(PoisonError::into_inner);
+                open.iter().any(|name| connected.contains(*name))
+            };
+            let enough = 2 * heard.hosts.len() >= all.len() && !on_its_way;
+            let limit = if enough { SHORT } else { LONG };
+            // Whether another one is connected by now is looked at again and again.
+            let left = limit.saturating_sub(started.elapsed());
+            match tokio::time::timeout(left.min(TICK), answers.next()).await {
+                Ok(Some(Ok(host))) => {
+                    open.remove(host.name.as_str());
+                    heard.hosts.push(host);
+                }
+                Ok(Some(Err(failure))) => {
+                    open.remove(failure.host.as_str());
+                    heard.failures.push(failure);
+                }
+                Ok(None) => break,
+                Err(_) if started.elapsed() < limit => {}
+                Err(_) => break,
+            }
+        }
+        drop(answers);
+        for name in &open {
+            heard.failures.push(HostFailure::silent(name, started.elapsed()));
+        }
+        // In the inventory's order, whoever was first.
+        let place = |name: &str| self.inventory.hosts.get_index_of(name);
+        heard.hosts.sort_by_key(|host| place(&host.name));
+        heard.failures.sort_by_key(|failure| place(&failure.host));
+        heard
+    }
+
+    async fn hear_one(
+        &self,
+        host: &Host,
+        ask: Ask,
+        connected: &Mutex<BTreeSet<String>>,
+    ) -> Result<Surveyed, HostFailure> {
+        let started = Instant::now();
+        let failed = |error| HostFailure::transport(&host.name, &error);
+        let mut link = self.links.link(host).await.map_err(failed)?;
+        connected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(host.name.clone());
+        self.events.send(Event::HostConnected {
+            host: host.name.clone(),
+            backend: link.backend().into(),
+            ms: millis(started),
+        });
+        let seen = link.ask(&ask).await.map_err(failed)?;
+        Ok(Surveyed {
+            name: host.name.clone(),
+            seen,
+            desired: Desired {
+                host: host.name.clone(),
+                resources: Vec::new(),
+            },
+            clock: clock::Skew::default(),
+            secrets: Vec::new(),
+            link,
+        })
+    }
+}

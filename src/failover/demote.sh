@@ -1,0 +1,7 @@
+# The old primary is where its log ends: from there it follows. apply points it at the new one.
+sql() { mariadb --no-defaults --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
+[ "$(sql -e 'SELECT @@global.read_only')" = 1 ] || { echo 'it takes writes' >&2; exit 1; }
+sql -e 'SET GLOBAL rpl_semi_sync_master_enabled=OFF'
+now=$(sql -e 'SELECT @@global.gtid_binlog_pos')
+case $now in *[!0-9,-]*) echo "a position that makes no sense: $now" >&2; exit 1 ;; esac
+sql -e "SET GLOBAL gtid_slave_pos='$now'"

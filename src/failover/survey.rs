@@ -1,0 +1,138 @@
+//! What a host is asked when the primary may be dead, and what it answers.
+
+use std::collections::BTreeMap;
+
+use crate::inventory::{Host, HostRole};
+use crate::quote::sh_words;
+use crate::resource::replication::{self, Replication};
+use crate::resource::{Ask, Observed};
+use crate::role::dbcheck;
+use crate::topology::Topology;
+
+const VANTAGE: &str = "vantage";
+
+/// How one host sees another's MariaDB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// Its own check says that it takes the writes.
+    Writes,
+    /// It answers, and does not take the writes.
+    Answers,
+    /// The host is there, MariaDB is not.
+    Refuses,
+    /// Nothing comes back: the host is gone or cut off, or its MariaDB hangs.
+    Silent,
+}
+
+impl Sight {
+    /// For people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Sight::Writes => "takes writes",
+            Sight::Answers => "answers, takes no writes",
+            Sight::Refuses => "refuses connections",
+            Sight::Silent => "silent",
+        }
+    }
+}
+
+/// What one host said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The other databases, as it sees them.
+    pub sees: BTreeMap<String, Sight>,
+    /// Whether it still gets heartbeats from the one that it follows.
+    pub hears: bool,
+    /// Its MariaDB's part; `None` when it has none.
+    pub replication: Option<Replication>,
+}
+
+/// The questions for a host.
+pub fn questions(topology: Topology, host: &Host) -> Ask {
+    let mut ask = Ask::default();
+    let port = topology.inventory.mariadb.port.to_string();
+    let check = dbcheck::PORT.to_string();
+    let mut words: Vec<String> = Vec::new();
+    for other in topology.with_role(HostRole::Db).filter(|other| other.name != host.name) {
+        words.extend([
+            other.name.clone(),
+            other.address.to_string(),
+            port.clone(),
+            check.clone(),
+        ]);
+    }
+    ask.test(
+        VANTAGE,
+        &format!("set -- {}\n{}", sh_words(&words), include_str!("vantage.sh")),
+    );
+    if host.roles.contains(&HostRole::Db) {
+        ask.test(replication::KEY, replication::QUESTION);
+    }
+    ask
+}
+
+impl Said {
+    /// Reads a host's answer. Its word: what makes no sense is left out.
+    pub fn of(seen: &Observed) -> Said {
+        let mut said = Said {
+            replication: Replication::seen(seen),
+            ..Said::default()
+        };
+        let text = seen
+            .tests
+            .get(VANTAGE)
+            .map(|test| test.output.as_str())
+            .unwrap_or_default();
+        let mut writes = Vec::new();
+        let mut beats = Vec::new();
+        for line in text.lines() {
+            match line.split(' ').collect::<Vec<_>>().as_slice() {
+                ["greeting", name, word] => {
+                    let sight = match *word {
+                        "answers" => Sight::Answers,
+                        "closes" | "refuses" => Sight::Refuses,
+                        _ => Sight::Silent,
+                    };
+                    said.sees.insert((*name).to_owned(), sight);
+                }
+                ["check", name, "200"] => writes.push((*name).to_owned()),
+                ["beats", count] => beats.extend(count.parse::<u64>()),
+                _ => {}
+            }
+        }
+        // The check may be a second old; a server that nobody can connect to has died since.
+        for name in writes {
+            let sight = match said.sees.get(&name) {
+                Some(Sight::Answers) => Sight::Writes,
+                Some(Sight::Refuses) => Sight::Refuses,
+                // Somebody is there, and it cannot be told who.
+                _ => Sight::Answers,
+            };
+            said.sees.insert(name, sight);
+        }
+        said.hears = matches!(beats.as_slice(), [first, last] if last > first);
+        said
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Facts;
+    use crate::resource::observed::TestState;
+
+    #[test]
+    fn a_host_says_how_it_sees_the_others() {
+        let mut seen = Observed::bare(Facts::assumed());
+        let output = "beats 7\ncheck db1 200\ngreeting db1 answers\ngreeting db2 refuses\ncheck db2 200\n\
+                      greeting db3 silent\ncheck db3 503\ncheck db4 200\ngreeting db4 silent\nnonsense\nbeats 9"
+            .to_owned();
+        seen.tests.insert(VANTAGE.into(), TestState { code: 0, output });
+        let said = Said::of(&seen);
+        assert_eq!(said.sees["db1"], Sight::Writes);
+        assert_eq!(said.sees["db2"], Sight::Refuses);
+        assert_eq!(said.sees["db3"], Sight::Silent);
+        assert_eq!(said.sees["db4"], Sight::Answers);
+        assert!(said.hears && said.replication.is_none());
+    }
+}

@@ -1,0 +1,293 @@
+//! Crash plans on real hosts, while somebody writes: the primary's server is killed, its host is cut off, it hands over; and
+//! the old one comes back.
+
+mod common;
+
+use std::process::{Child, Stdio};
+
+use common::stack::{Options, Said, Serves, Stack};
+use serde_json::Value;
+
+const HOSTS: &str = "  app1: { address: NET.11, roles: [ app, worker, redis ] }
+  db1: { address: NET.31, roles: [ db ], primary: true }
+  db2: { address: NET.32, roles: [ db ] }
+  db3: { address: NET.33, roles: [ db ] }
+";
+
+/// Writes rows through the endpoint as fast as they are acknowledged, and says when.
+const WRITER: &str = r##"
+import json, os, time
+import pymysql
+
+env = dict(line.strip().split("=", 1) for line in open("/srv/guestbook/env") if "=" in line and line[0] != "#")
+strip = lambda value: value.strip("'")
+def connect():
+    return pymysql.connect(host=strip(env["DB_HOST"]), port=int(strip(env["DB_PORT"])), user=strip(env["DB_USER"]),
+        password=strip(env["DB_PASSWORD"]), database=strip(env["DB_NAME"]), autocommit=True, connect_timeout=1,
+        read_timeout=90, write_timeout=90)
+connect().cursor().execute("CREATE TABLE IF NOT EXISTS written (id BIGINT PRIMARY KEY)")
+connection, number, acknowledged, times, errors = None, time.time_ns() // 1000000, [], [], {}
+while not os.path.exists("/tmp/enough"):
+    try:
+        if connection is None:
+            connection = connect()
+        number += 1
+        connection.cursor().execute("INSERT INTO written VALUES (%s)", (number,))
+        acknowledged.append(number)
+        times.append(time.time())
+        open("/tmp/written", "w").write(str(len(acknowledged)))
+        time.sleep(0.002)
+    except Exception as error:
+        errors[str(error)[:80]] = errors.get(str(error)[:80], 0) + 1
+        try:
+            connection.close()
+        except Exception:
+            pass
+        connection = None
+        time.sleep(0.02)
+there = None
+while there is None:
+    try:
+        cursor = connect().cursor()
+        cursor.execute("SELECT id FROM written")
+        there = {row[0] for row in cursor.fetchall()}
+    except Exception:
+        time.sleep(0.2)
+gaps = sorted(((b - a, a) for a, b in zip(times, times[1:])), reverse=True)[:3]
+print(json.dumps({"acknowledged": len(acknowledged), "lost": len(set(acknowledged) - there),
+    "gaps": [[round(length, 3), time.strftime("%H:%M:%S", time.gmtime(at))] for length, at in gaps], "errors": errors}))
+"##;
+
+/// Somebody who writes.
+struct Writer(Child);
+
+impl Writer {
+    fn begins(stack: &Stack) -> Writer {
+        stack.on("11", "rm -f /tmp/enough /tmp/written");
+        stack.on("11", &format!("cat >/tmp/writer.py <<'END'\n{WRITER}\nEND"));
+        let child = stack
+            .ssh_to(
+                "11",
+                "$(ls -d /srv/guestbook/releases/*/env/bin/python | head -n 1) /tmp/writer.py",
+            )
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("ssh");
+        let writer = Writer(child);
+        writer.writes(stack);
+        writer
+    }
+
+    /// Waits until more is written.
+    fn writes(&self, stack: &Stack) {
+        let count = || -> u64 {
+            let text = stack.on("11", "cat /tmp/written 2>/dev/null || echo 0");
+            text.trim().parse().unwrap_or(0)
+        };
+        let before = count();
+        stack.wait_until("somebody writes", || count() > before + 20);
+    }
+
+    /// What it saw.
+    fn ends(self, stack: &Stack) -> Value {
+        stack.on("11", "touch /tmp/enough");
+        let output = self.0.wait_with_output().expect("its words");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+    }
+}
+
+fn crashplan(stack: &Stack, more: &[&str]) -> Said {
+    stack.hactl(&[&["crashplan", "--yes", "--format", "json"], more].concat())
+}
+
+fn event(said: &Said, name: &str) -> Value {
+    let found = said.events().into_iter().find(|event| event["event"] == name);
+    found.unwrap_or_else(|| panic!("no {name}: {}\n{}", said.stdout, said.stderr))
+}
+
+/// Hosts whose MariaDB takes writes.
+fn open(stack: &Stack) -> Vec<String> {
+    let open = |host: &&str| {
+        let output = stack
+            .ssh_to(host, "mariadb -N -e 'SELECT @@global.read_only'")
+            .output()
+            .expect("ssh");
+        String::from_utf8_lossy(&output.stdout).trim() == "0"
+    };
+    ["31", "32", "33"].into_iter().filter(open).map(str::to_owned).collect()
+}
+
+fn cluster(subnet: u8) -> Stack {
+    let stack = Stack::with(Options {
+        subnet,
+        serves: Serves::Guestbook,
+        hosts: HOSTS,
+        ..Options::warm(subnet)
+    });
+    let _ = stack.apply(&[]).exits(0);
+    stack.settled();
+    stack
+}
+
+#[test]
+fn another_takes_over_and_the_old_one_comes_back() {
+    let stack = cluster(106);
+
+    // An alive primary is left alone.
+    let refused = crashplan(&stack, &[]).exits(7);
+    assert!(
+        event(&refused, "error")["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("db1 is alive")
+    );
+    assert_eq!(open(&stack), ["31"]);
+
+    // It hands over.
+    let writer = Writer::begins(&stack);
+    let over = crashplan(&stack, &["--switchover", "--to", "db2"]).exits(0);
+    println!("switchover: {}", event(&over, "failover"));
+    writer.writes(&stack);
+    let seen = writer.ends(&stack);
+    println!("switchover, as the writer saw it: {seen}");
+    assert_eq!(seen["lost"], 0, "{seen}");
+    assert_eq!(open(&stack), ["32"]);
+    stack.settled();
+
+    // Its server is killed.
+    let writer = Writer::begins(&stack);
+    stack.on("32", "systemctl kill -s KILL mariadb.service");
+    let crashed = crashplan(&stack, &[]).exits(0);
+    println!("killed: {}", event(&crashed, "failover"));
+    writer.writes(&stack);
+    let seen = writer.ends(&stack);
+    println!("killed, as the writer saw it: {seen}");
+    assert_eq!(seen["lost"], 0, "{seen}");
+    let new = event(&crashed, "failover")["new"].as_str().unwrap().to_owned();
+    assert_eq!(open(&stack), [new.replace("db", "3")]);
+    let held = stack.apply(&[]).exits(7);
+    assert!(
+        event(&held, "host_failed")["hint"] == "hactl rejoin db2",
+        "{}",
+        held.stdout
+    );
+    // Not even by a boot.
+    let _ = stack.hactl(&["lab", "kill", "db2"]).exits(0);
+    let _ = stack.hactl(&["lab", "boot", "db2"]).exits(0);
+    assert_eq!(open(&stack), [new.replace("db", "3")]);
+    let _ = stack.hactl(&["rejoin", "--yes", "db2"]).exits(0);
+    stack.settled();
+    assert_eq!(open(&stack), [new.replace("db", "3")]);
+
+    // Its host is cut off, and returns as what it was.
+    let writer = Writer::begins(&stack);
+    let _ = stack.hactl(&["lab", "cut", &new]).exits(0);
+    let cut = crashplan(&stack, &[]).exits(0);
+    println!("cut off: {}", event(&cut, "failover"));
+    writer.writes(&stack);
+    let third = event(&cut, "failover")["new"].as_str().unwrap().to_owned();
+    let _ = stack.hactl(&["lab", "heal", &new]).exits(0);
+    writer.writes(&stack);
+    let seen = writer.ends(&stack);
+    println!("cut off, as the writer saw it: {seen}");
+    assert_eq!(seen["lost"], 0, "{seen}");
+    let _ = stack.hactl(&["rejoin", "--yes", &new]).exits(0);
+    stack.settled();
+    assert_eq!(open(&stack), [third.replace("db", "3")]);
+}
+
+const PAIR: &str = "  srv1: { address: NET.11 }
+  srv2: { address: NET.12, standby: true }
+vip:
+  web: NET.100/24
+";
+
+fn visit(stack: &Stack) -> (u16, String) {
+    stack.fetch_at("100", "/health", &[])
+}
+
+fn entry(stack: &Stack, host: &str, text: &str) -> bool {
+    let query = format!("SELECT COUNT(*) FROM guestbook.entry WHERE text='{text}'");
+    stack.on(host, &format!("mariadb -N -e {}", hactl::quote::sh(&query))) == "1"
+}
+
+fn sign(stack: &Stack, text: &str) {
+    let sent = stack.fetch_at("100", "/entries", &["-d", &format!("author=visitor&text={text}")]);
+    assert_eq!(sent.0, 303, "{}", sent.1);
+}
+
+/// The server of a pair is gone, and everything is served by the other one; then it comes back, and serves again.
+#[test]
+fn the_other_one_of_a_pair_takes_over() {
+    let stack = Stack::with(Options {
+        hosts: PAIR,
+        ..Options::warm(107)
+    });
+    let _ = stack.apply(&[]).exits(0);
+    stack.settled();
+    stack.wait_until("the address answers", || visit(&stack).0 == 200);
+    sign(&stack, "first");
+
+    // It does not answer, and nobody else can hold it off.
+    let _ = stack.hactl(&["lab", "kill", "srv1"]).exits(0);
+    let refused = crashplan(&stack, &[]).exits(7);
+    let said = event(&refused, "error");
+    assert!(
+        said["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("nothing keeps srv1 from taking writes"),
+        "{said}"
+    );
+    let crashed = crashplan(&stack, &["--assume-fenced", "powered-off-by-hand"]).exits(0);
+    println!("pair: {}", event(&crashed, "failover"));
+    stack.wait_until("the address answers", || visit(&stack).0 == 200);
+    assert!(entry(&stack, "12", "first"));
+    sign(&stack, "second");
+    assert_eq!(
+        stack.on(
+            "12",
+            "systemctl is-active nginx supervisor redis-server@queue; systemctl is-enabled nginx supervisor"
+        ),
+        "active\nactive\nactive\nenabled\nenabled"
+    );
+
+    // It returns as what it was, finds out, and serves nothing.
+    let _ = stack.hactl(&["lab", "boot", "srv1"]).exits(0);
+    stack.wait_until("it has found out", || {
+        !stack.on("11", "ls /var/lib/hactl/fenced 2>/dev/null || :").is_empty()
+    });
+    stack.wait_until("its boot is over", || {
+        !["starting", "initializing"].contains(&&*stack.on("11", "systemctl is-system-running || :"))
+    });
+    for unit in ["mariadb", "nginx", "supervisor"] {
+        assert_ne!(
+            stack.on("11", &format!("systemctl is-active {unit} || :")),
+            "active",
+            "{unit}"
+        );
+    }
+    sign(&stack, "third");
+    let _ = stack.apply(&[]).exits(7);
+    let _ = stack.hactl(&["rejoin", "--yes", "srv1"]).exits(0);
+    let _ = stack.apply(&[]).exits(0);
+    stack.settled();
+    stack.wait_until("it has all", || {
+        ["first", "second", "third"]
+            .iter()
+            .all(|text| entry(&stack, "11", text))
+    });
+
+    // And back, in good order.
+    let over = crashplan(&stack, &["--switchover"]).exits(0);
+    println!("pair, handed over: {}", event(&over, "failover"));
+    stack.wait_until("the address answers", || visit(&stack).0 == 200);
+    sign(&stack, "fourth");
+    stack.settled();
+    assert_eq!(
+        stack.on("12", "systemctl is-active nginx supervisor || :"),
+        "inactive\ninactive"
+    );
+    stack.wait_until("it has all", || entry(&stack, "12", "fourth"));
+}
