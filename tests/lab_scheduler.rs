@@ -130,6 +130,29 @@ fn one_scheduler_moves_with_its_lock() {
     assert!(ended <= began);
     assert_eq!(processes(&stack, number(holder)), 0);
 
+    // Somebody ends the connections, and with them the lock, at once: whoever gets it next lets the other one end first.
+    let (holder, _) = first().expect("somebody schedules");
+    let begun = || -> usize {
+        let count = |host| stack.on(host, &format!("grep -cF 'this host schedules' {LOG} || :"));
+        ["11", "12"]
+            .iter()
+            .map(|host| count(host).trim().parse::<usize>().expect("a number"))
+            .sum()
+    };
+    let before = begun();
+    stack.on(
+        "31",
+        "mariadb -N -e \"SELECT CONCAT('KILL ', ID, ';') FROM information_schema.PROCESSLIST WHERE USER NOT IN ('root', 'system user', 'event_scheduler')\" | mariadb --force",
+    );
+    stack.wait_until("somebody schedules again", || begun() > before);
+    let ended = last(&stack, number(holder), "it has ended here");
+    let began = ["11", "12"]
+        .map(|host| last(&stack, host, "this host schedules"))
+        .into_iter()
+        .max();
+    println!("the lock was lost: it ended at {ended}, the next began at {began:?}");
+    assert!(Some(ended) < began);
+
     // What holds the lock is killed: the scheduler goes with it, and one of the two is next.
     let killed = "kill -9 $(pgrep -f '^[^ ]*python [^ ]*/scheduler.py')";
     stack.on(number(other), killed);

@@ -10,7 +10,9 @@ SITE is the site whose database account is used; the lock needs no right of its 
 status` what goes on: `schedules` or `waits`.
 
 A connection that is cut without a word keeps its lock until the server has heard nothing for FORGET seconds. The holder
-asks the server every second and ends its command after at most ASK + ANSWER seconds without an answer, which is sooner.
+asks the server every second and ends its command after at most ASK + ANSWER seconds without an answer, which is sooner. A
+connection that somebody ends, such as a HAProxy that loses the server, loses the lock at once: so whoever gets the lock
+holds it for GRACE seconds before it runs the command, and the holder before has noticed by then.
 """
 
 import ctypes
@@ -28,9 +30,10 @@ except ImportError:  # Frappe from version 16 on
 
 ASK = 1
 ANSWER = 2
-FORGET = 8
-# Seconds that the scheduler gets to end when it is told to; the server is not asked meanwhile, so ASK + ANSWER + END must be
-# less than FORGET.
+FORGET = 6
+GRACE = ASK + ANSWER + 1
+# Seconds that the scheduler gets to end when it is told to; the server is not asked meanwhile, so END must be less than
+# FORGET, and ASK + ANSWER + END than FORGET + GRACE.
 END = 4
 PR_SET_PDEATHSIG = 1
 
@@ -50,7 +53,8 @@ def main():
                     while not lock.taken():
                         note(state, "waits")
                         time.sleep(ASK)
-                    hold(lock, state, command)
+                    if kept(lock, state):
+                        hold(lock, state, command)
             except driver.Error as error:
                 say(f"the database: {error}")
             # The site's configuration is being written, or is not there yet.
@@ -66,6 +70,16 @@ def main():
 
 def told(*_):
     raise Told
+
+
+def kept(lock, state):
+    """Whether the lock is still held when whoever had it before has ended its command."""
+    for _ in range(GRACE):
+        note(state, "waits")
+        time.sleep(1)
+        if not lock.held():
+            return False
+    return True
 
 
 def hold(lock, state, command):
