@@ -217,6 +217,19 @@ fn sign(stack: &Stack, text: &str) {
     assert_eq!(sent.0, 303, "{}", sent.1);
 }
 
+/// Where the name of the site leads; a file is the zone, which the hook of the inventory keeps.
+const HOOK: &str = r#"#!/bin/sh
+case $HACTL_DNS_ACTION in
+read) printf '{"values":["%s"],"ttl":60}\n' "$(cat zone)" ;;
+swap) [ "$(cat zone)" = "$HACTL_DNS_EXPECTED" ] || exit 3; printf %s "$HACTL_DNS_WANTED" >zone ;;
+esac
+"#;
+
+const DNS: &str = "dns:
+  names: [ erp.example.com ]
+  provider: { kind: exec, run: sh ./zone.sh }
+";
+
 /// The server of a pair is gone, and everything is served by the other one; then it comes back, and serves again.
 #[test]
 fn the_other_one_of_a_pair_takes_over() {
@@ -224,6 +237,11 @@ fn the_other_one_of_a_pair_takes_over() {
         hosts: PAIR,
         ..Options::warm(107)
     });
+    let zone = stack.folder().join("zone");
+    let leads_to = || std::fs::read_to_string(&zone).expect("a zone");
+    std::fs::write(&zone, "10.77.107.11").expect("a zone");
+    std::fs::write(stack.folder().join("zone.sh"), HOOK).expect("a hook");
+    stack.edit_inventory("cluster:", &format!("{DNS}cluster:"));
     let _ = stack.apply(&[]).exits(0);
     stack.settled();
     stack.wait_until("the address answers", || visit(&stack).0 == 200);
@@ -242,6 +260,7 @@ fn the_other_one_of_a_pair_takes_over() {
     );
     let crashed = crashplan(&stack, &["--assume-fenced", "powered-off-by-hand"]).exits(0);
     println!("pair: {}", event(&crashed, "failover"));
+    assert_eq!(leads_to(), "10.77.107.12");
     stack.wait_until("the address answers", || visit(&stack).0 == 200);
     assert!(entry(&stack, "12", "first"));
     sign(&stack, "second");
@@ -279,9 +298,11 @@ fn the_other_one_of_a_pair_takes_over() {
             .all(|text| entry(&stack, "11", text))
     });
 
-    // And back, in good order.
-    let over = crashplan(&stack, &["--switchover"]).exits(0);
+    // And back, in good order. A name that leads elsewhere is left, and that is said.
+    std::fs::write(&zone, "192.0.2.7").expect("a zone");
+    let over = crashplan(&stack, &["--switchover"]).exits(7);
     println!("pair, handed over: {}", event(&over, "failover"));
+    assert_eq!(leads_to(), "192.0.2.7");
     stack.wait_until("the address answers", || visit(&stack).0 == 200);
     sign(&stack, "fourth");
     stack.settled();

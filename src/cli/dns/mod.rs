@@ -3,6 +3,8 @@
 mod show;
 mod switch;
 
+pub(super) use switch::lines;
+
 use super::context::{Context, Ended, keyring};
 use super::run::Run;
 use crate::dns::{Dns, Switched, Told};
@@ -41,7 +43,7 @@ fn without(inventory: &Inventory) -> Error {
 ///
 /// # Errors
 /// It has none; a secret that is missing.
-fn names(inventory: &Inventory) -> Result<(Dns, Secrets)> {
+pub(super) fn names(inventory: &Inventory) -> Result<(Dns, Secrets)> {
     if inventory.dns.is_none() {
         return Err(without(inventory));
     }
@@ -51,7 +53,7 @@ fn names(inventory: &Inventory) -> Result<(Dns, Secrets)> {
 }
 
 /// Whom a switch waits for, as an event.
-fn waits(run: &Run, told: Told) {
+pub(super) fn waits(run: &Run, told: Told) {
     let Told::Waits { record, server, says } = told;
     run.engine.events.send(Event::DnsWaits {
         name: record.name,
@@ -62,7 +64,7 @@ fn waits(run: &Run, told: Told) {
 }
 
 /// How a switch ended, as events: for JSON and for the journal.
-fn tell(run: &Run, switched: &Switched) {
+pub(super) fn tell(run: &Run, switched: &Switched) {
     for done in &switched.records {
         run.engine.events.send(Event::DnsSwitched {
             name: done.record.name.clone(),

@@ -102,8 +102,7 @@ async fn switch(args: &Args, context: &Context, run: &Run, dns: &Dns, consent: C
     };
     super::tell(run, &switched);
     run.settle().await;
-    let text: String = switched.records.iter().map(|done| line(&switched, done)).collect();
-    context.console.result(&text);
+    context.console.result(&lines(&switched));
     let changed = switched.records.iter().filter(|done| done.changed).count();
     let failed = switched.unverified.len();
     Ok(Summary {
@@ -159,6 +158,10 @@ fn show(context: &Context, dns: &Dns, plan: &Plan) {
 }
 
 /// How it ended, for people.
+pub fn lines(switched: &Switched) -> String {
+    switched.records.iter().map(|done| line(switched, done)).collect()
+}
+
 fn line(switched: &Switched, done: &crate::dns::Done) -> String {
     let record = &done.record;
     let head = format!("{record} leads to {} ({})", switched.to, done.to);

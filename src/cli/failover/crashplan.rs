@@ -7,7 +7,8 @@ use super::super::change::{Consent, agrees, somebody_agrees};
 use super::super::context::{Context, Ended, Missing, Prepared};
 use super::super::run::Run;
 use super::report::{Clocks, Report};
-use super::{Asked, finish, join, show};
+use super::{Asked, finish, join, names, show};
+use crate::dns::Dns;
 use crate::engine::Summary;
 use crate::error::{Error, Kind, Result};
 use crate::failover::verify::{self, Standing};
@@ -54,10 +55,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     if let Some(to) = &args.to {
         known_host(&prepared.inventory, to)?;
     }
+    let dns = names::of(context, &prepared.inventory);
     context.block_on(async {
         let started = Instant::now();
         let run = Run::start(context, prepared, "crashplan", !args.dry_run)?;
-        match carry_out(args, context, &run, consent, started).await {
+        match carry_out(args, context, &run, dns.as_ref(), consent, started).await {
             Ok(summary) => {
                 let summary = run.end(summary).await?;
                 if let Some(next) = summary::next("crashplan", summary.exit_code, &args.inventory.in_command()) {
@@ -74,13 +76,14 @@ async fn carry_out(
     args: &Args,
     context: &Context,
     run: &Run,
+    dns: Option<&Dns>,
     consent: Consent<'_>,
     started: Instant,
 ) -> Result<Summary> {
     let asked = Asked::all(run).await;
     let surveyed = started.elapsed();
     show::silent(context, &asked.heard.failures);
-    match agreed(args, context, run, consent, &asked).await {
+    match agreed(args, context, run, dns, consent, &asked).await {
         Ok(Some((decision, plan))) => {
             let names = asked.names();
             let said = asked.said.clone();
@@ -99,12 +102,16 @@ async fn carry_out(
             };
             let stopped = |name: &&String| decision.fence == Fence::Stopped && **name == decision.primary;
             let names: Vec<String> = names.iter().filter(|name| !stopped(name)).cloned().collect();
-            let rest = finish(context, run, &names).await?;
-            join(&mut summary, rest);
+            let led = names::lead(run, dns, &decision);
+            let (rest, led) = futures::future::join(finish(context, run, &names), led).await;
+            join(&mut summary, rest?);
+            if summary.exit_code == 0 {
+                summary.exit_code = led.exit_code;
+            }
             let finished = begun.elapsed();
             let standing = verify(context, run, &decision, &mut summary).await?;
             let clocks = Clocks { finished, ..clocks };
-            let report = Report::of(&decision, &said, &clocks, &standing, summary.exit_code);
+            let report = Report::of(&decision, &said, &clocks, &standing, &led.text, summary.exit_code);
             report.show(context, &run.engine);
             Ok(summary)
         }
@@ -144,6 +151,7 @@ async fn agreed(
     args: &Args,
     context: &Context,
     run: &Run,
+    dns: Option<&Dns>,
     consent: Consent<'_>,
     asked: &Asked,
 ) -> Result<Option<(Decision, crate::plan::Plan)>> {
@@ -168,6 +176,10 @@ async fn agreed(
     let plan = asked.plan(run, &desired);
     let text = plan_text::plan(&plan, DiffMode::None, context.console.paint());
     context.console.result(&text);
+    if dns.is_some_and(|dns| names::move_with(dns, &decision)) {
+        let names = format!("the names of `dns` are led to {}\n", decision.candidate);
+        context.console.result(&names);
+    }
     if args.dry_run {
         show::commands(context, &plan);
         return Ok(None);

@@ -35,6 +35,7 @@ impl Report {
         said: &BTreeMap<String, Said>,
         clocks: &Clocks,
         standing: &Standing,
+        names: &str,
         exit_code: u8,
     ) -> Report {
         let (old, new) = (&decision.primary, &decision.candidate);
@@ -59,6 +60,10 @@ impl Report {
             false => format!("\n  without a part     {}", standing.missing.join(", ")),
         };
         let complete = exit_code == 0;
+        let names: String = names
+            .lines()
+            .map(|line| format!("  names              {line}\n"))
+            .collect();
         let text = format!(
             "\n{new} takes the writes{instead}\n\
              \x20 survey             {}\n\
@@ -67,7 +72,7 @@ impl Report {
              \x20 lost transactions  {loss}\n\
              \x20 takes writes now   {}\n\
              \x20 replicas left      {left}{missing}\n\
-             \x20 tried              {}\n",
+             {names}\x20 tried              {}\n",
             seconds(clocks.survey),
             seconds(clocks.writable),
             seconds(clocks.finished),
