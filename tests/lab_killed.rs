@@ -128,5 +128,13 @@ fn in_the_package_manager() {
     for (subnet, fault) in [(42, Fault::Killed), (43, Fault::Power)] {
         let stack = Stack::boot(subnet, Serves::Guestbook, false);
         survives(&stack, fault, 1, Duration::from_secs(9));
+        // A moment that is seldom met: a package of which only a part was unpacked, and one that waits for it.
+        for (package, state) in [("git-man", "reinstreq half-installed"), ("git", "ok unpacked")] {
+            let script = format!("/^Package: {package}$/,/^$/s/^Status: .*/Status: install {state}/");
+            stack.on_host(&format!("sed -i '{script}' /var/lib/dpkg/status"));
+        }
+        let _ = stack.apply(&[]).exits(0);
+        let state = stack.on_host("dpkg-query -W -f '${Status}' git-man");
+        assert_eq!(state, "install ok installed");
     }
 }

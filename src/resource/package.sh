@@ -46,12 +46,18 @@ give_up() {
     exit 1
 }
 
+# Those that a power cut left half unpacked: dpkg configures none of them, nor what depends on them.
+half_unpacked() { dpkg-query -W -f='${db:Status-Eflag} ${binary:Package}\n' 2>/dev/null | sed -n 's/^reinstreq //p'; }
+
 install_packages() {
     trap allow_starts EXIT
     trap 'exit 1' INT TERM HUP
     [ -e "$POLICY" ] || { printf '#!/bin/sh\n# hactl\nexit 101\n' >"$POLICY" && chmod 755 "$POLICY"; }
     dpkg --force-confdef --force-confold --configure -a >"$R/dpkg" 2>&1 || cat "$R/dpkg"
     if lists_are_old; then update_lists || give_up "apt-get update failed"; fi
+    _half=$(half_unpacked)
+    # shellcheck disable=SC2086
+    [ -z "$_half" ] || apt install --reinstall $_half || :
     said install apt install "$@" && return 0
     ! locked install || give_up "another package manager did not end within $LOCK_WAIT s"
     # The lists may be older than the mirror's pool.
