@@ -50,6 +50,8 @@ pub struct Decision {
     pub fence: Fence,
     /// Whether the old primary's disk can be read: what nobody received is fetched from there.
     pub rescue: bool,
+    /// The run that was cut off and is gone on with.
+    pub resumes: Option<String>,
 }
 
 impl Decision {
@@ -98,6 +100,9 @@ pub fn decide(topology: Topology, said: &BTreeMap<&str, Said>, wish: &Wish) -> R
         ));
     }
     let primary = primary(topology, said).map_err(|(message, hint)| plain(message, hint))?;
+    if let Some(decision) = resumed(topology, &primary, said) {
+        return Ok(decision);
+    }
     let votes = Votes::count(topology, &primary, said);
     let contenders = candidate::contenders(topology, &primary, said);
     let refused = |message: String, hint: String| {
@@ -127,6 +132,7 @@ pub fn decide(topology: Topology, said: &BTreeMap<&str, Said>, wish: &Wish) -> R
             candidate,
             fence: Fence::HandsOver,
             rescue: false,
+            resumes: None,
             primary,
             votes,
             contenders,
@@ -151,6 +157,7 @@ pub fn decide(topology: Topology, said: &BTreeMap<&str, Said>, wish: &Wish) -> R
                 candidate: primary.clone(),
                 fence: Fence::Itself,
                 rescue: false,
+                resumes: None,
                 primary,
                 votes,
                 contenders,
@@ -170,11 +177,43 @@ pub fn decide(topology: Topology, said: &BTreeMap<&str, Said>, wish: &Wish) -> R
     let fence = fence(topology, &primary, said, wish).map_err(|(message, hint)| refused(message, hint))?;
     Ok(Decision {
         rescue: fence == Fence::Stopped,
+        resumes: None,
         candidate,
         fence,
         primary,
         votes,
         contenders,
+    })
+}
+
+/// What is left of a plan that was cut off when it had made somebody the primary. Each of its steps looks whether it is done.
+fn resumed(topology: Topology, primary: &str, said: &BTreeMap<&str, Said>) -> Option<Decision> {
+    let its = said.get(primary)?;
+    let open = its.replication.as_ref().is_some_and(|server| server.is_writer());
+    let record = its.unfinished.as_ref().filter(|_| open)?;
+    let old = topology.inventory.hosts.get(&record.old)?.name.clone();
+    let returned = said.get(old.as_str());
+    if old == primary || returned.is_some_and(|its| its.follows(topology, primary)) {
+        return None;
+    }
+    let answers = returned
+        .and_then(|its| its.replication.as_ref())
+        .is_some_and(|server| server.error.is_none());
+    let fence = match (&record.fence, returned) {
+        (Fence::HandsOver, Some(_)) if answers => Fence::HandsOver,
+        (_, Some(_)) => Fence::Stopped,
+        // It was stopped, and does not start again; nobody talks to it all the same.
+        (Fence::Stopped | Fence::HandsOver, None) => Fence::Network,
+        (recorded, None) => recorded.clone(),
+    };
+    Some(Decision {
+        votes: Votes::count(topology, &old, said),
+        contenders: candidate::contenders(topology, &old, said),
+        candidate: primary.to_owned(),
+        fence,
+        rescue: false,
+        resumes: Some(record.plan.clone()),
+        primary: old,
     })
 }
 

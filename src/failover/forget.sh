@@ -4,3 +4,7 @@ if [ -r /var/lib/hactl/replaced ]; then
     read -r name </var/lib/hactl/replaced
     [ "$name" != "$OLD" ] || rm -f /var/lib/hactl/replaced
 fi
+# Of a plan that was cut off nothing is left to do.
+for record in /var/lib/hactl/failover/*.open; do
+    [ ! -f "$record" ] || mv -f "$record" "${record%.open}"
+done

@@ -1,6 +1,11 @@
 # The primary stops taking writes; what is under way ends or is refused. Should anything fail it takes them again.
 # Nobody can write until the other one takes over: each client that starts is time, so it is few.
 sql() { mariadb --no-defaults --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
+# A plan that was cut off goes on, and another one may take writes by now: this one is never opened again then.
+if [ "$(sql -e 'SELECT @@global.read_only')" = 1 ]; then
+    echo 'takes no writes already'
+    exit 0
+fi
 trap '[ $? = 0 ] || sql -e "SET GLOBAL read_only=OFF; SET GLOBAL event_scheduler=ON"' EXIT
 # Connections that stay would meet a server that takes no writes: they go, and their clients come back through the endpoint.
 clients="SELECT CONCAT('KILL ', ID, ';') FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND USER NOT IN ('system user', 'event_scheduler', 'hactl_replica') AND COMMAND <> 'Binlog Dump'"

@@ -79,7 +79,7 @@ fi
 
 # The record comes before the first write.
 mkdir -p -m 700 /var/lib/hactl/failover
-printf 'plan %s\nmode %s\nold %s %s\nat %s\nopened %s\n' "$PLAN" "$MODE" "$OLD_NAME" "$OLD" "$binlog" "$(date -u +%FT%TZ)" >/var/lib/hactl/failover/"$PLAN"
-sync /var/lib/hactl/failover/"$PLAN"
+printf 'plan %s\nmode %s\nold %s\nfence %s\nat %s\nopened %s\n' "$PLAN" "$MODE" "$OLD_NAME" "$FENCE" "$binlog" "$(date -u +%FT%TZ)" >/var/lib/hactl/failover/"$PLAN".open
+sync /var/lib/hactl/failover/"$PLAN".open
 sql -e 'SET GLOBAL read_only=OFF; SET GLOBAL event_scheduler=ON'
 echo "takes the writes, from $binlog on"

@@ -4,6 +4,7 @@
 
 pub mod candidate;
 pub mod decision;
+pub mod record;
 pub mod rejoin;
 pub mod steps;
 pub mod survey;

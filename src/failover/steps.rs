@@ -26,6 +26,8 @@ const FENCE: u8 = 1;
 const LEAD: u8 = 2;
 /// The old one waits and follows, the others remember.
 const STEER: u8 = 3;
+/// Nothing is left to do.
+const CLOSE: u8 = 4;
 
 /// Seconds that a candidate gets to apply what it has received.
 const PATIENCE: u64 = 600;
@@ -119,6 +121,12 @@ pub fn steps(
                     maker.command("make Redis lead", &pair::redis_leads(topology)).into(),
                 );
             }
+        }
+        if is_new && decision.fence != Fence::Itself {
+            add(
+                CLOSE,
+                maker.command("close the record", include_str!("close.sh")).into(),
+            );
         }
         if database && !is_old && matches!(decision.fence, Fence::Stopped | Fence::Network | Fence::Assumed(_)) {
             add(
@@ -218,8 +226,9 @@ impl Maker<'_> {
         let hands_over = self.decision.fence == Fence::HandsOver;
         let patience = if hands_over { PATIENCE_HANDING_OVER } else { PATIENCE };
         let script = format!(
-            "MODE={}\nOLD_NAME=$OLD\nOLD={}\nPATIENCE={patience}\nRESCUE={}\npeer() {{ {} \"$@\"; }}\n{}",
+            "MODE={}\nFENCE={}\nOLD_NAME=$OLD\nOLD={}\nPATIENCE={patience}\nRESCUE={}\npeer() {{ {} \"$@\"; }}\n{}",
             if hands_over { "switchover" } else { "crash" },
+            sh(&self.decision.fence.word()),
             sh(&self.old.address.to_string()),
             u8::from(self.decision.rescue),
             sh_words(peers::reach(Circle::Databases, self.old)),

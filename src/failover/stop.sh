@@ -4,10 +4,11 @@ printf '%s\n' "$WHY" >/var/lib/hactl/.fenced~
 sync /var/lib/hactl/.fenced~
 mv -fT /var/lib/hactl/.fenced~ /var/lib/hactl/fenced
 sync /var/lib/hactl
-systemctl daemon-reload
 # Nobody waits for it: it counts as dead, and what it has not written down was acknowledged to nobody.
-timeout 3 systemctl stop mariadb.service || systemctl kill -s KILL mariadb.service || :
-timeout 10 systemctl stop mariadb.service || :
+timeout 3 systemctl stop mariadb.service || {
+    systemctl kill -s KILL mariadb.service || :
+    timeout 10 systemctl stop mariadb.service || :
+}
 if pgrep -x mariadbd >/dev/null; then
     pkill -KILL -x mariadbd
     sleep 0.2

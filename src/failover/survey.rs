@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::record::{self, Record};
 use crate::inventory::{Host, HostRole};
 use crate::quote::sh_words;
 use crate::resource::replication::{self, Replication};
@@ -10,6 +11,7 @@ use crate::role::dbcheck;
 use crate::topology::Topology;
 
 const VANTAGE: &str = "vantage";
+const RECORD: &str = "crash plans that were cut off";
 
 /// How one host sees another's MariaDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub struct Said {
     pub hears: bool,
     /// Its MariaDB's part; `None` when it has none.
     pub replication: Option<Replication>,
+    /// A crash plan that made it the primary and was cut off.
+    pub unfinished: Option<Record>,
 }
 
 /// The questions for a host.
@@ -67,6 +71,7 @@ pub fn questions(topology: Topology, host: &Host) -> Ask {
     );
     if host.roles.contains(&HostRole::Db) {
         ask.test(replication::KEY, replication::QUESTION);
+        ask.test(RECORD, record::QUESTION);
     }
     ask
 }
@@ -76,6 +81,7 @@ impl Said {
     pub fn of(seen: &Observed) -> Said {
         let mut said = Said {
             replication: Replication::seen(seen),
+            unfinished: seen.tests.get(RECORD).and_then(|test| Record::read(&test.output)),
             ..Said::default()
         };
         let text = seen

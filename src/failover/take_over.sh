@@ -20,8 +20,8 @@ wanted=$(sed -n 2p "$R/old")
 case $wanted in '' | *[!0-9,-]*) refuse "a position that makes no sense: $wanted" ;; esac
 # The record comes before the first write.
 mkdir -p -m 700 /var/lib/hactl/failover
-printf 'plan %s\nmode %s\nold %s %s\nat %s\nopened %s\n' "$PLAN" "$MODE" "$OLD_NAME" "$OLD" "$wanted" "$(date -u +%FT%TZ)" >/var/lib/hactl/failover/"$PLAN"
-sync /var/lib/hactl/failover/"$PLAN"
+printf 'plan %s\nmode %s\nold %s\nfence %s\nat %s\nopened %s\n' "$PLAN" "$MODE" "$OLD_NAME" "$FENCE" "$wanted" "$(date -u +%FT%TZ)" >/var/lib/hactl/failover/"$PLAN".open
+sync /var/lib/hactl/failover/"$PLAN".open
 sql <<SQL || refuse "it did not take over"
 DELIMITER //
 BEGIN NOT ATOMIC

@@ -11,6 +11,7 @@ greeting() {
     *) _word=silent ;;
     esac
     printf 'greeting %s %s\n' "$1" "$_word"
+    [ "$_word" = answers ]
 }
 check() {
     _said=$(LC_ALL=C timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET /writer HTTP/1.0\r\n\r\n" >&3 && read -r _ code _ <&3 && printf "%s" "$code"' "$2" "$4" 2>/dev/null)
@@ -24,8 +25,8 @@ beats() {
 }
 beats
 while [ $# -ge 4 ]; do
-    greeting "$1" "$2" "$3" &
-    check "$1" "$2" "$3" "$4" &
+    # What its check says of one that is dead would come late.
+    { ! greeting "$1" "$2" "$3" || check "$1" "$2" "$3" "$4"; } &
     shift 4
 done
 wait

@@ -1,6 +1,7 @@
 //! Shared by the integration tests; each uses a part of it.
 #![allow(dead_code, reason = "every test binary uses another part")]
 
+pub mod crash;
 pub mod inside;
 pub mod lab;
 pub mod load;

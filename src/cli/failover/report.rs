@@ -140,6 +140,9 @@ fn millis(time: Duration) -> u64 {
 
 /// Why it cannot be said that nothing is lost.
 fn loss(decision: &Decision, said: &BTreeMap<String, Said>) -> Option<String> {
+    if let Some(run) = &decision.resumes {
+        return Some(format!("{run} was cut off before it could say"));
+    }
     match decision.fence {
         Fence::HandsOver | Fence::Itself => return None,
         Fence::Stopped if decision.rescue => return None,

@@ -86,6 +86,13 @@ pub fn decision(context: &Context, decision: &Decision) {
         Fence::HandsOver => format!("{old} hands over"),
         Fence::Itself => format!("{old} is only closed, and has all that anybody has"),
     };
+    if let Some(run) = &decision.resumes {
+        let text = format!(
+            "crash plan {} made {new} the primary and was cut off: this goes on with it\n",
+            terminal(run)
+        );
+        context.console.result(&text);
+    }
     context.console.result(&format!("{new} takes the writes; {fence}\n"));
 }
 
