@@ -65,6 +65,12 @@ fn another_takes_over_and_the_old_one_comes_back() {
     let third = event(&cut, "failover")["new"].as_str().unwrap().to_owned();
     let _ = stack.hactl(&["lab", "heal", &new]).exits(0);
     writer.writes(&stack);
+    // It finds out by itself that its place was taken.
+    let address = new.replace("db", "3");
+    stack.wait_until("it takes no writes any more", || {
+        stack.on(&address, "systemctl is-active mariadb || :") != "active"
+    });
+    assert!(!stack.on(&address, "cat /var/lib/hactl/fenced").is_empty());
     let seen = writer.ends(&stack);
     println!("cut off, as the writer saw it: {seen}");
     assert_eq!(seen["lost"], 0, "{seen}");

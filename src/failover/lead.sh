@@ -60,14 +60,17 @@ SQL
 fi
 
 # All that the old primary logged, when it can be asked.
+log=none
 if [ "$RESCUE" = 1 ]; then
     if peer "binlog $current" >"$R/tail" 2>"$R/peer"; then
+        log=read
         if grep -q '^#.*GTID [0-9]' "$R/tail"; then
             sql <"$R/tail" || refuse "what $OLD_NAME had logged and nobody received cannot be applied"
             echo "has now, too, what only $OLD_NAME had: $(grep -c '^#.*GTID [0-9]' "$R/tail") transactions"
             positions </dev/null || refuse 'MariaDB does not answer'
         fi
     else
+        log=unread
         head -n 3 "$R/peer"
         echo "the log of $OLD_NAME cannot be read: what nobody received is only there"
     fi
@@ -79,7 +82,7 @@ fi
 
 # The record comes before the first write.
 mkdir -p -m 700 /var/lib/hactl/failover
-printf 'plan %s\nmode %s\nold %s\nfence %s\nat %s\nopened %s\n' "$PLAN" "$MODE" "$OLD_NAME" "$FENCE" "$binlog" "$(date -u +%FT%TZ)" >/var/lib/hactl/failover/"$PLAN".open
+printf 'plan %s\nmode %s\nold %s\nfence %s\nat %s\nlog %s\nopened %s\n' "$PLAN" "$MODE" "$OLD_NAME" "$FENCE" "$binlog" "$log" "$(date -u +%FT%TZ)" >/var/lib/hactl/failover/"$PLAN".open
 sync /var/lib/hactl/failover/"$PLAN".open
 sql -e 'SET GLOBAL read_only=OFF; SET GLOBAL event_scheduler=ON'
 echo "takes the writes, from $binlog on"

@@ -3,9 +3,20 @@
 
 use super::decision::Fence;
 
-/// Shell that prints those that are open, each as `KEY VALUE` lines.
-pub const QUESTION: &str =
-    "for record in /var/lib/hactl/failover/*.open; do [ ! -f \"$record\" ] || cat \"$record\"; done";
+/// Shell that prints those that are open, each as `KEY VALUE` lines, and `unread PLAN` for those that are closed and could not
+/// read the old primary's log.
+pub const QUESTION: &str = r#"for record in /var/lib/hactl/failover/*; do
+    case $record in
+    *.open) cat "$record" ;;
+    *) ! grep -qsx 'log unread' "$record" || echo "unread ${record##*/}" ;;
+    esac
+done"#;
+
+/// Plans that could not read the old primary's log, of an answer to [`QUESTION`].
+pub fn unread(text: &str) -> Vec<String> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("unread "));
+    lines.map(str::to_owned).collect()
+}
 
 /// A plan that was cut off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +91,7 @@ mod tests {
             assert_eq!(Record::read(&text), Some(wanted));
         }
         assert_eq!(Record::read(""), None);
+        assert_eq!(unread("plan 2-b\nold db1\nunread 1-a\nlog unread\n"), ["1-a"]);
         assert_eq!(Record::read("plan x\nold db1\nfence none of these\n"), None);
     }
 }

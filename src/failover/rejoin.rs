@@ -10,7 +10,7 @@ use crate::inventory::HostRole;
 use crate::plan::Desired;
 use crate::quote::sh;
 use crate::resource::gtid::GtidState;
-use crate::resource::replication::Replication;
+use crate::resource::replication::{Replication, held_off};
 use crate::resource::{Holds, Resource, Spec};
 use crate::role::{SecretStore, replication};
 use crate::topology::Topology;
@@ -59,13 +59,19 @@ pub fn primary(topology: Topology, said: &BTreeMap<&str, Said>, name: &str) -> s
 
 /// Whether that host follows already, and nobody holds it off.
 pub fn is_replica(topology: Topology, said: &BTreeMap<&str, Said>, name: &str, primary: &str) -> bool {
-    let held_off = said
-        .values()
-        .flat_map(|said| &said.replication)
-        .any(|said| said.replaced.as_deref() == Some(name));
+    let held_off = !from(said, name).is_empty();
     let its = said.get(name);
     let own = its.and_then(|said| said.replication.as_ref());
     !held_off && own.is_some_and(|own| own.fenced.is_none()) && its.is_some_and(|its| its.follows(topology, primary))
+}
+
+/// The plans that took its place, by the word of those that answer.
+fn from<'a>(said: &'a BTreeMap<&str, Said>, name: &str) -> Vec<&'a str> {
+    let servers: Vec<_> = said
+        .iter()
+        .filter_map(|(name, said)| Some((*name, said.replication.as_ref()?)))
+        .collect();
+    held_off(&servers, name)
 }
 
 /// Compares what the two have logged.
@@ -127,7 +133,13 @@ pub fn follows(
         if view.has(HostRole::Db) || view.runs_app() {
             let lift = script(plan, name, primary, "let it through", include_str!("lift.sh"));
             resources.insert(0, at(LIFT, lift.into()));
-            let forget = script(plan, name, primary, "hold it off no more", include_str!("forget.sh"));
+            let text = format!(
+                "HERE={}\nFROM={}\n{}",
+                u8::from(view.host.name == name),
+                sh(&from(said, name).join("\n")),
+                include_str!("forget.sh")
+            );
+            let forget = script(plan, name, primary, "hold it off no more", &text);
             resources.push(at(FORGET, forget.into()));
         }
         if !resources.is_empty() {

@@ -1,5 +1,9 @@
-# Every database remembers whose place was taken, until `hactl rejoin`: should that one return as what it was, nobody believes it.
+# Every database remembers whose place was taken by which plan, until `hactl rejoin`: should that one return as what it was,
+# nobody believes it.
 mkdir -p /var/lib/hactl
-printf '%s\n' "$OLD" >/var/lib/hactl/.replaced~
+{
+    [ ! -r /var/lib/hactl/replaced ] || grep -vxF -- "$OLD $PLAN" /var/lib/hactl/replaced || :
+    printf '%s %s\n' "$OLD" "$PLAN"
+} >/var/lib/hactl/.replaced~
 sync /var/lib/hactl/.replaced~
 mv -fT /var/lib/hactl/.replaced~ /var/lib/hactl/replaced

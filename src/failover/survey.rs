@@ -49,6 +49,8 @@ pub struct Said {
     pub replication: Option<Replication>,
     /// A crash plan that made it the primary and was cut off.
     pub unfinished: Option<Record>,
+    /// Crash plans that made it the primary and could not read the old one's log.
+    pub unread: Vec<String>,
 }
 
 /// The questions for a host.
@@ -79,9 +81,11 @@ pub fn questions(topology: Topology, host: &Host) -> Ask {
 impl Said {
     /// Reads a host's answer. Its word: what makes no sense is left out.
     pub fn of(seen: &Observed) -> Said {
+        let records = seen.tests.get(RECORD).map_or("", |test| test.output.as_str());
         let mut said = Said {
             replication: Replication::seen(seen),
-            unfinished: seen.tests.get(RECORD).and_then(|test| Record::read(&test.output)),
+            unfinished: Record::read(records),
+            unread: record::unread(records),
             ..Said::default()
         };
         let text = seen

@@ -111,11 +111,13 @@ pub struct Standing {
     pub semi_sync: bool,
     /// Databases that have no part in it now.
     pub missing: Vec<String>,
+    /// Whether the old primary's log was to be read, and could not be.
+    pub log_unread: bool,
 }
 
 impl Standing {
     /// By what the hosts say.
-    pub fn of(topology: Topology, decision: &Decision, said: &BTreeMap<&str, Said>) -> Standing {
+    pub fn of(topology: Topology, decision: &Decision, said: &BTreeMap<&str, Said>, plan: &str) -> Standing {
         let mut standing = Standing::default();
         let names = |holds: &dyn Fn(&Host) -> bool| -> Vec<String> {
             let hosts = topology.with_role(crate::inventory::HostRole::Db);
@@ -140,6 +142,7 @@ impl Standing {
             .map(|(name, _)| (*name).to_owned())
             .collect();
         let new = said.get(decision.candidate.as_str());
+        standing.log_unread = new.is_some_and(|its| its.unread.iter().any(|unread| unread == plan));
         standing.semi_sync = new
             .and_then(|its| its.replication.as_ref())
             .is_some_and(|its| its.semi_sync.enabled && its.semi_sync.in_force);

@@ -254,6 +254,9 @@ impl Kind for Writer {
     }
 }
 
+/// The step's name in plans.
+pub const SEMI_SYNC: &str = "semi-sync";
+
 /// That the primary waits for a replica before it acknowledges (semi-synchronous replication), proven with a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SemiSync {
@@ -263,7 +266,7 @@ pub struct SemiSync {
 
 impl Kind for SemiSync {
     fn id(&self) -> String {
-        "semi-sync".into()
+        SEMI_SYNC.into()
     }
 
     fn ask(&self, ask: &mut Ask) {

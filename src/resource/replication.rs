@@ -26,14 +26,38 @@ pub struct Replication {
     pub own_databases: u64,
     /// Why it must not run: by whom it was fenced.
     pub fenced: Option<String>,
-    /// The host whose place was taken in a crash plan that this one took part in, until it has rejoined.
-    pub replaced: Option<String>,
+    /// Whose places were taken in crash plans that this one took part in, until they have rejoined.
+    pub replaced: Vec<Replaced>,
+    /// Crash plans that took its own place, and from which it has rejoined.
+    pub returned: Vec<String>,
     /// Whether there are no data at all.
     pub no_data: bool,
     /// Whether it waits for replicas before it acknowledges.
     pub semi_sync: SemiSyncState,
     /// What it replicates.
     pub sources: Vec<Link>,
+}
+
+/// A host whose place was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// Its name.
+    pub host: String,
+    /// The run of the crash plan.
+    pub plan: String,
+}
+
+/// Plans that still hold a host off, by the word of all that answered: it has rejoined from none of them. One who was away
+/// then may believe in a plan that is long over.
+pub fn held_off<'a>(said: &[(&str, &'a Replication)], host: &str) -> Vec<&'a str> {
+    let own = said.iter().find(|(name, _)| *name == host);
+    let over = |plan: &&str| own.is_some_and(|(_, own)| own.returned.iter().any(|known| known == plan));
+    let named = said.iter().flat_map(|(_, said)| &said.replaced);
+    let plans = named.filter(|replaced| replaced.host == host);
+    plans
+        .map(|replaced| replaced.plan.as_str())
+        .filter(|plan| !over(plan))
+        .collect()
 }
 
 /// Semi-synchronous replication, seen from the primary.
@@ -109,7 +133,14 @@ impl Replication {
                 "own_databases" => said.own_databases = value.parse().unwrap_or(0),
                 "no_data" => said.no_data = true,
                 "fenced" => said.fenced = Some(value.to_owned()),
-                "replaced" => said.replaced = Some(value.to_owned()),
+                "replaced" => {
+                    let (host, plan) = value.split_once(' ').unwrap_or((value, ""));
+                    said.replaced.push(Replaced {
+                        host: host.to_owned(),
+                        plan: plan.to_owned(),
+                    });
+                }
+                "returned" => said.returned.push(value.to_owned()),
                 "semi_sync_primary" => said.semi_sync.enabled = value == "1",
                 "status" => value.clone_into(&mut status),
                 "value" if status == "rpl_semi_sync_master_status" => said.semi_sync.in_force = value == "ON",
@@ -180,6 +211,23 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_away_does_not_hold_off_one_that_has_rejoined() {
+        let read = Replication::read;
+        let (first, second) = (read("replaced=db1 plan1\n"), read("replaced=db3 plan0\nreplaced=db1 plan2\n"));
+        let cases = [
+            ("", vec!["plan1", "plan2"]),
+            ("returned=plan1\n", vec!["plan2"]),
+            ("returned=plan1\nreturned=plan2\n", vec![]),
+        ];
+        for (own, wanted) in cases {
+            let own = read(own);
+            let all = [("db1", &own), ("db2", &first), ("db4", &second)];
+            assert_eq!(held_off(&all, "db1"), wanted);
+            assert_eq!(held_off(&all[1..], "db1"), ["plan1", "plan2"], "it does not answer");
+        }
+    }
 
     /// What MariaDB 10.11 prints, through the question's filter.
     #[test]

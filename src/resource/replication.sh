@@ -9,6 +9,5 @@ SQL
 } | sed -n 's/^ *\(Connection_name\|Master_Host\|Master_Port\|Slave_IO_Running\|Slave_SQL_Running\|Last_IO_Errno\|Last_IO_Error\|Last_SQL_Errno\|Last_SQL_Error\|Using_Gtid\|Gtid_IO_Pos\|Seconds_Behind_Master\|Master_SSL_Allowed\|read_only\|binlog_state\|slave_pos\|semi_sync_primary\|own_databases\|status\|value\): \(.\{0,400\}\).*/\1=\2/p; s/^\(ERROR .\{0,300\}\).*/error=\1/p'
 if [ -r /var/lib/mysql/hactl-seeded ]; then read -r value </var/lib/mysql/hactl-seeded; printf 'seeded=%s\n' "$value"; fi
 [ -d /var/lib/mysql/mysql ] || printf 'no_data=1\n'
-for name in fenced replaced; do
-    if [ -r "/var/lib/hactl/$name" ]; then read -r value <"/var/lib/hactl/$name"; printf '%s=%s\n' "$name" "$value"; fi
-done
+if [ -r /var/lib/hactl/fenced ]; then read -r value </var/lib/hactl/fenced; printf 'fenced=%s\n' "$value"; fi
+for name in replaced returned; do [ ! -r "/var/lib/hactl/$name" ] || sed "s/^/$name=/" "/var/lib/hactl/$name"; done

@@ -12,6 +12,8 @@ pub const TEMPLATES: &[(&str, &str)] = templates![
     "base/sysctl.conf",
     "certbot/take-up",
     "dbcheck/check",
+    "dbcheck/gate-path",
+    "dbcheck/gate-service",
     "dbcheck/service",
     "dbcheck/socket",
     "dbcheck/watch",

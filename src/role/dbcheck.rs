@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Role, Scope};
+use super::{Role, Scope, mariadb};
 use crate::error::Result;
 use crate::inventory::HostRole;
 use crate::quote::sh;
@@ -33,23 +33,44 @@ const FRESH: u32 = 100;
 /// What MariaDB said last.
 const STATE: &str = "/run/hactl-dbcheck/state";
 
+/// What a writer touches that has lost a replica.
+const ALONE: &str = "/run/hactl-dbcheck/alone";
+
+/// Seconds between two such touches.
+const AGAIN: u32 = 5;
+
 const WATCH: &str = "/usr/local/lib/hactl/dbwatch";
 const WATCHER: &str = "/etc/systemd/system/hactl-dbwatch.service";
 const SCRIPT: &str = "/usr/local/lib/hactl/dbcheck";
 const SOCKET: &str = "/etc/systemd/system/hactl-dbcheck.socket";
 const SERVICE: &str = "/etc/systemd/system/hactl-dbcheck@.service";
+const GATE_PATH: &str = "/etc/systemd/system/hactl-dbgate.path";
+const GATE_SERVICE: &str = "/etc/systemd/system/hactl-dbgate.service";
 
 fn declare(scope: &mut Scope) -> Result<()> {
     let address = scope.view.host.address;
     scope.directory("/usr/local/lib/hactl", "root", "root", 0o755);
+    let topology = scope.view.topology;
+    let replicas = topology.with_role(HostRole::Db).count().saturating_sub(1);
+    let mut question = "SELECT @@global.read_only AS read_only,".to_owned();
+    if replicas > 0 {
+        // `%%`: a word of printf.
+        question += " (SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%%') AS receivers,";
+    }
     let watch = scope
         .file(
             WATCH,
             "dbcheck/watch",
-            &json!({ "every": EVERY.to_string(), "state": STATE }),
+            &json!({
+                "every": EVERY.to_string(), "state": STATE, "question": question,
+                "alone": if replicas > 0 { ALONE } else { "" }, "replicas": replicas, "again": AGAIN,
+            }),
         )?
         .owned("root", "root", 0o755);
     scope.add(watch);
+    if topology.replicates() {
+        declare_gate(scope)?;
+    }
     let context = json!({ "lag": LAG, "fresh": FRESH, "state": STATE, "watch": WATCH });
     let script = scope
         .file(SCRIPT, "dbcheck/check", &context)?
@@ -81,6 +102,27 @@ fn declare(scope: &mut Scope) -> Result<()> {
         watches: vec![WATCH.into(), WATCHER.into()],
         on_change: OnChange::Restart,
         health: format!("said=$({ask}) || exit 1; case $said in 'no word'*) echo \"$said\"; exit 1 ;; esac"),
+        patience: Duration::from_secs(15),
+        forgets: Vec::new(),
+    });
+    Ok(())
+}
+
+/// One that takes the writes and has lost a replica asks the others whether its place was taken, and ends when it was: after
+/// a crash plan that could not reach it, as soon as it can be reached.
+fn declare_gate(scope: &mut Scope) -> Result<()> {
+    for (path, template, context) in [
+        (GATE_SERVICE, "dbcheck/gate-service", json!({ "gate": mariadb::GATE })),
+        (GATE_PATH, "dbcheck/gate-path", json!({ "alone": ALONE })),
+    ] {
+        let file = scope.file(path, template, &context)?;
+        scope.add(file);
+    }
+    scope.add(Service {
+        unit: "hactl-dbgate.path".into(),
+        watches: vec![GATE_PATH.into(), GATE_SERVICE.into()],
+        on_change: OnChange::Restart,
+        health: "true".into(),
         patience: Duration::from_secs(15),
         forgets: Vec::new(),
     });

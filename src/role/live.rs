@@ -9,7 +9,7 @@ use super::peers;
 use crate::inventory::{Host, HostRole};
 use crate::quote::terminal;
 use crate::resource::gtid::GtidState;
-use crate::resource::replication::{self, Replication};
+use crate::resource::replication::{self, Replication, held_off};
 use crate::resource::{Ask, Observed};
 use crate::topology::{HostView, Live, Topology};
 
@@ -185,8 +185,8 @@ impl<'a> Databases<'a> {
                 .filter_map(|(name, said)| Some((*name, said.as_ref()?)))
         };
         let fenced = said().filter(|(_, said)| said.fenced.is_some()).map(|(name, _)| name);
-        let named: Vec<&str> = said().filter_map(|(_, said)| said.replaced.as_deref()).collect();
-        let named = self.hosts.iter().filter(|host| named.contains(&host.name.as_str()));
+        let all: Vec<_> = said().collect();
+        let named = self.hosts.iter().filter(|host| !held_off(&all, &host.name).is_empty());
         fenced.chain(named.map(|host| host.name.as_str())).collect()
     }
 

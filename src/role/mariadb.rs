@@ -34,7 +34,7 @@ const LIVE: &str = "/etc/mysql/mariadb.conf.d/61-hactl-runtime.cnf";
 const DROP_IN: &str = "/etc/systemd/system/mariadb.service.d";
 
 /// Asks the other databases before a start.
-const GATE: &str = "/usr/local/lib/hactl/mariadb-gate";
+pub(super) const GATE: &str = "/usr/local/lib/hactl/mariadb-gate";
 
 /// The certificate that all servers' certificates are signed by.
 pub const AUTHORITY: &str = "/etc/mysql/hactl/authority.crt";
@@ -93,7 +93,11 @@ fn declare_gate(scope: &mut Scope) -> Result<()> {
     let ask: Vec<_> = others
         .map(|host| sh_words(peers::reach(Circle::Databases, host)))
         .collect();
-    let context = json!({ "name": sh(&view.host.name), "ask": ask });
+    let stops = match view.topology.is_pair() {
+        true => "mariadb.service nginx.service supervisor.service",
+        false => "mariadb.service",
+    };
+    let context = json!({ "name": sh(&view.host.name), "ask": ask, "stops": stops });
     scope.directory("/usr/local/lib/hactl", "root", "root", 0o755);
     let gate = scope.file(GATE, "mariadb/gate", &context)?;
     scope.add(gate.owned("root", "root", 0o755));

@@ -8,6 +8,7 @@ pub mod load;
 pub mod model;
 pub mod release_host;
 pub mod releases;
+pub mod sampler;
 pub mod sandbox;
 pub mod sshd;
 pub mod stack;

@@ -137,7 +137,7 @@ async fn verify(context: &Context, run: &Run, decision: &Decision, summary: &mut
     let tried = asked.execute(run, plan).await;
     join(summary, tried);
     let asked = Asked::all(run).await;
-    let standing = Standing::of(topology, decision, &asked.said());
+    let standing = Standing::of(topology, decision, &asked.said(), &engine.run);
     asked.close().await;
     if let Some(wrong) = standing.wrong(decision) {
         context.warn(&wrong);

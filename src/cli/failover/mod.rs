@@ -14,7 +14,8 @@ use crate::engine::look::Heard;
 use crate::engine::{Approved, Summary, Survey, Surveyed};
 use crate::error::Result;
 use crate::failover::{self, Said};
-use crate::inventory::Host;
+use crate::inventory::{Host, HostRole};
+use crate::resource::replica::SEMI_SYNC;
 use crate::plan::{self, Desired, Plan};
 use crate::topology::{Live, Topology};
 
@@ -97,8 +98,16 @@ async fn finish(context: &Context, run: &Run, names: &[String]) -> Result<Summar
             host.steps.retain(|step| FOLLOWS.contains(&step.role.as_str()));
         }
     }
-    if !survey.failures.is_empty() {
-        let failed: Vec<_> = survey.failures.iter().map(|failure| failure.host.as_str()).collect();
+    let failed: Vec<_> = survey.failures.iter().map(|failure| failure.host.as_str()).collect();
+    let databases = Topology::of(&run.engine.inventory).with_role(HostRole::Db);
+    let part = |host: &&Host| names.contains(&host.name) && !failed.contains(&host.name.as_str());
+    if databases.filter(part).count() < 2 {
+        // Nobody is left that could acknowledge: there is nothing to wait for, and the report says so.
+        for host in &mut survey.plan.hosts {
+            host.steps.retain(|step| step.id != SEMI_SYNC);
+        }
+    }
+    if !failed.is_empty() {
         context.warn(&format!("left as they are: {}", failed.join(", ")));
     }
     let plan = survey.plan.clone();

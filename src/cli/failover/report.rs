@@ -40,7 +40,7 @@ impl Report {
     ) -> Report {
         let (old, new) = (&decision.primary, &decision.candidate);
         let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
-        let unknown = loss(decision, said);
+        let unknown = loss(decision, said, standing);
         let loss = match &unknown {
             None => "0: what was acknowledged is here".to_owned(),
             Some(why) => format!("unknown: {why}"),
@@ -139,13 +139,13 @@ fn millis(time: Duration) -> u64 {
 }
 
 /// Why it cannot be said that nothing is lost.
-fn loss(decision: &Decision, said: &BTreeMap<String, Said>) -> Option<String> {
+fn loss(decision: &Decision, said: &BTreeMap<String, Said>, standing: &Standing) -> Option<String> {
     if let Some(run) = &decision.resumes {
         return Some(format!("{run} was cut off before it could say"));
     }
     match decision.fence {
         Fence::HandsOver | Fence::Itself => return None,
-        Fence::Stopped if decision.rescue => return None,
+        Fence::Stopped if decision.rescue && !standing.log_unread => return None,
         _ => {}
     }
     let missing = lost(decision);
