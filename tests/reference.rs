@@ -228,3 +228,40 @@ fn links_in_the_documents_lead_somewhere() {
     }
     assert!(seen > 5, "{seen}");
 }
+
+/// What a page promises with the name of a test is really tested under that name.
+#[test]
+fn pages_name_tests_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut named = 0;
+    for page in std::fs::read_dir(root.join("docs")).expect("docs") {
+        let page = page.expect("a page").path();
+        if page.extension().is_none_or(|ending| ending != "md") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&page).expect("text");
+        // Without what stands in blocks.
+        let text: Vec<&str> = text.split("```").step_by(2).collect();
+        let text = text.concat();
+        let words: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
+        for (place, file) in words.iter().enumerate() {
+            if !file.starts_with("tests/") || !file.ends_with(".rs") {
+                continue;
+            }
+            let source = std::fs::read_to_string(root.join(file));
+            let source = source.unwrap_or_else(|error| panic!("{}: {file}: {error}", page.display()));
+            named += 1;
+            // `tests/FILE.rs`: `FUNCTION`
+            let between = text.split('`').nth(2 * place + 2).unwrap_or_default();
+            if between == ": " {
+                let function = words[place + 1];
+                assert!(
+                    source.contains(&format!("fn {function}(")),
+                    "{}: {file} has no test {function}",
+                    page.display()
+                );
+            }
+        }
+    }
+    assert!(named > 5, "{named}");
+}

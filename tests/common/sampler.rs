@@ -36,6 +36,10 @@ impl Sampler {
 
     /// Begins again on a host that was switched off.
     pub fn again(&mut self, stack: &Stack, host: &'static str) {
+        for asks in self.0.iter_mut().filter(|asks| asks.host == host) {
+            // Nobody told it that the other end is gone; what it heard stays in the pipe.
+            let _ = asks.child.kill();
+        }
         self.0.push(asks(stack, host));
     }
 
@@ -45,6 +49,7 @@ impl Sampler {
         let mut open: Vec<(&str, Vec<f64>)> = Vec::new();
         let mut looks = 0;
         let mut over: Vec<&str> = self.0.iter().map(|asks| asks.host).collect();
+        over.sort_unstable();
         over.dedup();
         for host in over {
             stack.on(host, "touch /tmp/sampled");
