@@ -240,6 +240,15 @@ impl Prepared {
         Self::from(context, loaded, hosts, missing)
     }
 
+    /// The same in need, without a word of what could be better.
+    ///
+    /// # Errors
+    /// Of the inventory, templates or secrets.
+    pub fn in_need(context: &Context, arg: &InventoryArg) -> Result<Self> {
+        let loaded = context.overlay(inventory::load(&arg.inventory)?)?;
+        Self::from(context, loaded, Vec::new(), Missing::StandIn)
+    }
+
     /// The same for an inventory that was read already.
     ///
     /// # Errors

@@ -84,9 +84,21 @@ impl Run {
     /// # Errors
     /// Interrupted.
     pub async fn survey(&self, hosts: &[String]) -> Result<Survey> {
+        self.unless_interrupted(self.engine.survey(hosts)).await
+    }
+
+    /// The same when all others are known not to answer.
+    ///
+    /// # Errors
+    /// Interrupted.
+    pub async fn survey_alone(&self, hosts: &[String]) -> Result<Survey> {
+        self.unless_interrupted(self.engine.survey_alone(hosts)).await
+    }
+
+    async fn unless_interrupted(&self, survey: impl Future<Output = Survey>) -> Result<Survey> {
         let mut interrupt = self.engine.interrupt.clone();
         let survey = tokio::select! {
-            survey = self.engine.survey(hosts) => survey,
+            survey = survey => survey,
             () = interrupt.reaches(Urgency::Soon) => {
                 return Err(crate::error::Error::new(Kind::Interrupted, "interrupted; nothing was changed"));
             }

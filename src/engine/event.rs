@@ -70,6 +70,15 @@ pub enum Event {
         /// Milliseconds since the run began to connect.
         ms: u64,
     },
+    /// A host answered what it was asked, or nobody waits for its answer any more.
+    HostHeard {
+        /// Its name.
+        host: String,
+        /// Whether it answered.
+        answered: bool,
+        /// Milliseconds since the run began to ask.
+        ms: u64,
+    },
     /// A host answered the probe and has its plan.
     HostProbed {
         /// Its name.

@@ -53,10 +53,12 @@ impl Engine {
             match tokio::time::timeout(left.min(TICK), answers.next()).await {
                 Ok(Some(Ok(host))) => {
                     open.remove(host.name.as_str());
+                    self.heard(&host.name, true, started);
                     heard.hosts.push(host);
                 }
                 Ok(Some(Err(failure))) => {
                     open.remove(failure.host.as_str());
+                    self.heard(&failure.host, false, started);
                     heard.failures.push(failure);
                 }
                 Ok(None) => break,
@@ -66,6 +68,7 @@ impl Engine {
         }
         drop(answers);
         for name in &open {
+            self.heard(name, false, started);
             heard.failures.push(HostFailure::silent(name, started.elapsed()));
         }
         // In the inventory's order, whoever was first.
@@ -73,6 +76,14 @@ impl Engine {
         heard.hosts.sort_by_key(|host| place(&host.name));
         heard.failures.sort_by_key(|failure| place(&failure.host));
         heard
+    }
+
+    fn heard(&self, host: &str, answered: bool, started: Instant) {
+        self.events.send(Event::HostHeard {
+            host: host.to_owned(),
+            answered,
+            ms: millis(started),
+        });
     }
 
     async fn hear_one(

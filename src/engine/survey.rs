@@ -124,13 +124,25 @@ struct Asked<'a> {
 impl Engine {
     /// Surveys the named hosts (all when empty) side by side: what each has, who leads, then what each should have.
     pub async fn survey(&self, names: &[String]) -> Survey {
+        self.survey_with(names, true).await
+    }
+
+    /// The same without the word of any other host: those are known not to answer.
+    pub async fn survey_alone(&self, names: &[String]) -> Survey {
+        self.survey_with(names, false).await
+    }
+
+    async fn survey_with(&self, names: &[String], with_others: bool) -> Survey {
         let topology = Topology::of(&self.inventory);
         let hosts = topology.hosts().map(|view| view.host);
         let wanted: Vec<_> = hosts
             .filter(|host| names.is_empty() || names.contains(&host.name))
             .collect();
         let all = wanted.len() == self.inventory.hosts.len();
-        let others = live::also_needed(topology, &wanted);
+        let others = match with_others {
+            true => live::also_needed(topology, &wanted),
+            false => Vec::new(),
+        };
         let looks = wanted.iter().map(|host| self.look(host, all, true));
         let looks = looks.chain(others.iter().map(|host| self.look(host, all, false)));
         let mut survey = Survey {

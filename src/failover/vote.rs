@@ -24,12 +24,15 @@ impl Votes {
     /// Every host but the primary's own has one; those that did not answer say nothing.
     pub fn count(topology: Topology, primary: &str, said: &BTreeMap<&str, Said>) -> Votes {
         let voters = topology.hosts().filter(|view| view.host.name != primary);
+        let own = said.get(primary).and_then(|said| said.replication.as_ref());
+        let closed = own.is_some_and(|own| own.error.is_none() && own.read_only);
         let vote = |name: &str| {
             let Some(said) = said.get(name) else {
                 return (None, "does not answer".to_owned());
             };
-            // A replica that still gets heartbeats knows better than a connection that does not come about.
-            if said.hears && said.follows(topology, primary) {
+            // A replica that still gets heartbeats knows better than a connection that does not come about. One that says
+            // itself that it is closed sends them, too.
+            if said.hears && !closed && said.follows(topology, primary) {
                 return (Some(true), "still gets its heartbeats".to_owned());
             }
             match said.sees.get(primary) {

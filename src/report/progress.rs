@@ -141,6 +141,14 @@ impl Progress {
                 let text = format!("connected by {} in {}", terminal(backend), duration(*ms));
                 vec![Line::detail(on(host, &text))]
             }
+            Event::HostHeard { host, answered, ms } => {
+                let (phase, word) = match answered {
+                    true => (Phase::Idle, "answered"),
+                    false => (Phase::Out, "given up"),
+                };
+                self.enter(host, phase, at);
+                vec![Line::detail(on(host, &format!("{word} ({})", duration(*ms))))]
+            }
             Event::HostProbed {
                 host,
                 resources,

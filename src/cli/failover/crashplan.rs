@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::super::args::{InventoryArg, LimitArg, known_host};
+use super::super::args::{InventoryArg, known_host};
 use super::super::change::{Consent, agrees, somebody_agrees};
-use super::super::context::{Context, Ended, Missing, Prepared};
+use super::super::context::{Context, Ended, Prepared};
 use super::super::run::Run;
 use super::report::{Clocks, Report};
 use super::{Asked, finish, join, names, show};
@@ -51,7 +51,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         Consent::Ask
     };
     somebody_agrees("crashplan", consent, context)?;
-    let prepared = Prepared::new(context, &args.inventory, &LimitArg::default(), Missing::StandIn)?;
+    let prepared = Prepared::in_need(context, &args.inventory)?;
     if let Some(to) = &args.to {
         known_host(&prepared.inventory, to)?;
     }

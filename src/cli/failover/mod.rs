@@ -92,7 +92,7 @@ async fn close(hosts: Vec<Surveyed>) {
 /// What follows from who leads: the others are pointed there, commits wait for a replica again, applications know it. Of a
 /// pair also what serves and works.
 async fn finish(context: &Context, run: &Run, names: &[String]) -> Result<Summary> {
-    let mut survey = run.survey(names).await?;
+    let mut survey = run.survey_alone(names).await?;
     if !Topology::of(&run.engine.inventory).is_pair() {
         for host in &mut survey.plan.hosts {
             host.steps.retain(|step| FOLLOWS.contains(&step.role.as_str()));

@@ -1,8 +1,8 @@
 //! `hactl rejoin`
 
-use super::super::args::{InventoryArg, LimitArg, known_host};
+use super::super::args::{InventoryArg, known_host};
 use super::super::change::{Consent, agrees, somebody_agrees};
-use super::super::context::{Context, Ended, Missing, Prepared};
+use super::super::context::{Context, Ended, Prepared};
 use super::super::run::Run;
 use super::{Asked, finish, join, show};
 use crate::engine::Summary;
@@ -35,7 +35,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let consent = if args.yes { Consent::Given } else { Consent::Ask };
     somebody_agrees("rejoin", consent, context)?;
-    let prepared = Prepared::new(context, &args.inventory, &LimitArg::default(), Missing::StandIn)?;
+    let prepared = Prepared::in_need(context, &args.inventory)?;
     known_host(&prepared.inventory, &args.host)?;
     context.block_on(async {
         let run = Run::start(context, prepared, "rejoin", true)?;

@@ -48,11 +48,15 @@ impl Report {
         let left = match standing.followers.as_slice() {
             [] => "none: the next failure loses data".to_owned(),
             all => {
-                let waits = match standing.semi_sync {
-                    true => "commits wait for one of them",
-                    false => "commits do not wait for them",
+                let (follow, it, one) = match all.len() {
+                    1 => ("follows", "it", "it"),
+                    _ => ("follow", "them", "one of them"),
                 };
-                format!("{} follow {new}, {waits}", all.join(", "))
+                let waits = match standing.semi_sync {
+                    true => format!("commits wait for {one}"),
+                    false => format!("commits do not wait for {it}"),
+                };
+                format!("{} {follow} {new}, {waits}", all.join(", "))
             }
         };
         let missing = match standing.missing.is_empty() {
