@@ -1,6 +1,6 @@
 //! What a crash plan refuses, and what it does when it is cut off itself. Real hosts.
 //!
-//! `HACTL_MOMENTS` says how many boundaries of steps a crash plan is killed at (3).
+//! `HACTL_MOMENTS` says how many boundaries of steps a crash plan is killed at (2).
 
 mod common;
 
@@ -181,7 +181,7 @@ fn a_plan_that_is_cut_off_is_gone_on_with() {
     let moments = std::env::var("HACTL_MOMENTS")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(3);
+        .unwrap_or(2);
     for moment in 0..moments {
         let old = open(&stack).pop().expect("one takes writes");
         // Each boundary in turn: the first step's beginning, its end, the next one's.

@@ -1,7 +1,7 @@
 //! kill -9 of hactl, a cut link and a power cut at random moments of a first apply: the next plain apply ends converged, the
 //! one after finds nothing to do, and the app serves. Real hosts.
 //!
-//! `HACTL_MOMENTS` says how many moments of each kind are tried (10 of kill -9, which take seconds, 3 of the others).
+//! `HACTL_MOMENTS` says how many moments of each kind are tried (4 of kill -9, 2 of the others).
 
 mod common;
 
@@ -27,8 +27,8 @@ enum Fault {
 fn moments(fault: Fault) -> usize {
     match std::env::var("HACTL_MOMENTS") {
         Ok(number) => number.parse().expect("HACTL_MOMENTS is a number"),
-        Err(_) if fault == Fault::Killed => 10,
-        Err(_) => 3,
+        Err(_) if fault == Fault::Killed => 4,
+        Err(_) => 2,
     }
 }
 
