@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::record::{self, Record};
+use super::record::{self, Fed, Moved, Record};
 use crate::inventory::{Host, HostRole};
 use crate::quote::sh_words;
 use crate::resource::replication::{self, Replication};
@@ -12,6 +12,7 @@ use crate::topology::Topology;
 
 const VANTAGE: &str = "vantage";
 const RECORD: &str = "crash plans that were cut off";
+const LEFT: &str = "what crash plans left";
 
 /// How one host sees another's MariaDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,10 @@ pub struct Said {
     pub replication: Option<Replication>,
     /// A crash plan that made it the primary and was cut off.
     pub unfinished: Option<Record>,
+    /// The last crash plan that moved the writer.
+    pub moved: Option<Moved>,
+    /// Who it was to get something from, by a plan that was cut off.
+    pub fed: Option<Fed>,
 }
 
 /// The questions for a host.
@@ -72,6 +77,7 @@ pub fn questions(topology: Topology, host: &Host) -> Ask {
     if host.roles.contains(&HostRole::Db) {
         ask.test(replication::KEY, replication::QUESTION);
         ask.test(RECORD, record::QUESTION);
+        ask.test(LEFT, record::LEFT);
     }
     ask
 }
@@ -79,8 +85,11 @@ pub fn questions(topology: Topology, host: &Host) -> Ask {
 impl Said {
     /// Reads a host's answer. Its word: what makes no sense is left out.
     pub fn of(seen: &Observed) -> Said {
+        let left = seen.tests.get(LEFT).map(|test| test.output.as_str()).unwrap_or_default();
         let mut said = Said {
             replication: Replication::seen(seen),
+            moved: Moved::read(left),
+            fed: Fed::read(left),
             unfinished: seen.tests.get(RECORD).and_then(|test| Record::read(&test.output)),
             ..Said::default()
         };

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::decision::{Decision, Fence};
+use super::decision::Decision;
+use super::fence::Fence;
 use super::steps::{ROLE, script};
 use super::survey::{Said, Sight};
 use crate::error::Result;

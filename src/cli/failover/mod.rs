@@ -2,6 +2,7 @@
 
 pub mod crashplan;
 mod names;
+mod power;
 pub mod rejoin;
 mod report;
 mod show;
