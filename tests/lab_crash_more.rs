@@ -36,7 +36,9 @@ fn told(stack: &Stack) -> Vec<String> {
 
 fn warnings(said: &Said) -> String {
     let all = said.events().into_iter().filter(|event| event["event"] == "warning");
-    all.map(|event| event["message"].to_string()).collect::<Vec<_>>().join("\n")
+    all.map(|event| event["message"].to_string())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
@@ -57,10 +59,15 @@ fn a_host_that_does_not_answer_loses_its_power_and_a_second_plan_is_asked_for() 
     let status = stack.hactl(&["lab", "status", "--format", "json"]);
     let runs = |name: &str| {
         let hosts = status.events().into_iter().filter(|event| event["event"] == "lab_host");
-        hosts.filter(|event| event["host"] == name).any(|event| event["running"] == true)
+        hosts
+            .filter(|event| event["host"] == name)
+            .any(|event| event["running"] == true)
     };
     assert!(!runs("db1") && runs("db2"), "{}", status.stdout);
-    let new = event(&over, "failover")["new"].as_str().expect("a name").replace("db", "3");
+    let new = event(&over, "failover")["new"]
+        .as_str()
+        .expect("a name")
+        .replace("db", "3");
     let kept = stack.on(&new, "cat /var/lib/hactl/failover/[0-9]*");
     assert!(kept.contains("fence powered-off"), "{kept}");
 
@@ -73,7 +80,10 @@ fn a_host_that_does_not_answer_loses_its_power_and_a_second_plan_is_asked_for() 
     let second = stack.hactl(&["crashplan", "--yes", "--format", "json"]).exits(7);
     let message = event(&second, "error")["message"].to_string();
     println!("second: {message}");
-    assert!(message.contains("the primary in place of db1") && message.contains("--ack"), "{message}");
+    assert!(
+        message.contains("the primary in place of db1") && message.contains("--ack"),
+        "{message}"
+    );
     assert_eq!(open(&stack), [""; 0]);
     let over = crashplan(&stack, &[]).exits(0);
     println!("second, with --ack: {}", event(&over, "failover"));
@@ -104,7 +114,8 @@ fn a_candidate_gets_from_another_what_it_lacks() {
     lab(&stack, "kill", "db1");
 
     // What would be done is shown to the letter, and nothing is done.
-    let state = "mariadb -N -e 'SELECT @@global.read_only, @@global.gtid_slave_pos'; ls -R /var/lib/hactl; nft list tables";
+    let state =
+        "mariadb -N -e 'SELECT @@global.read_only, @@global.gtid_slave_pos'; ls -R /var/lib/hactl; nft list tables";
     let before = ["32", "33"].map(|host| stack.on(host, state));
     let dry = stack.hactl(&["crashplan", "--dry-run", "--to", "db2"]).exits(0);
     for part in [

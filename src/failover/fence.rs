@@ -88,7 +88,12 @@ pub fn ladder(topology: Topology, primary: &str, said: &BTreeMap<&str, Said>, wi
         None => "nobody gave it (--assume-fenced=HOW)".to_owned(),
     };
     vec![
-        rung("MariaDB is stopped there", answers && !wish.cannot_stop, Fence::Stopped, stop),
+        rung(
+            "MariaDB is stopped there",
+            answers && !wish.cannot_stop,
+            Fence::Stopped,
+            stop,
+        ),
         rung(
             "its power is taken away",
             switch.is_some() && wish.power == Power::Untried,

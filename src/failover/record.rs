@@ -171,7 +171,11 @@ mod tests {
         );
         // a clock that was set back
         assert_eq!(Moved::read(&text.replace("now 1720", "now 10")).unwrap().age, 0);
-        for text in ["", "moved_at yesterday\nnow 1\n", "moved_by_plan 1\nmoved_at 1\nnow 2\n"] {
+        for text in [
+            "",
+            "moved_at yesterday\nnow 1\n",
+            "moved_by_plan 1\nmoved_at 1\nnow 2\n",
+        ] {
             assert_eq!(Moved::read(text), None, "{text}");
         }
         let fed = Fed {

@@ -80,6 +80,10 @@ pub fn steps(
             })
         };
         let (is_old, is_new) = (view.host.name == decision.primary, view.host.name == decision.candidate);
+        // One that is held off from outside may answer still, and is gone when its power is.
+        if is_old && decision.fence.is_outside() {
+            continue;
+        }
         let database = view.has(HostRole::Db);
         if database && decision.fence != Fence::HandsOver {
             add(

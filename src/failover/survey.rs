@@ -85,7 +85,11 @@ pub fn questions(topology: Topology, host: &Host) -> Ask {
 impl Said {
     /// Reads a host's answer. Its word: what makes no sense is left out.
     pub fn of(seen: &Observed) -> Said {
-        let left = seen.tests.get(LEFT).map(|test| test.output.as_str()).unwrap_or_default();
+        let left = seen
+            .tests
+            .get(LEFT)
+            .map(|test| test.output.as_str())
+            .unwrap_or_default();
         let mut said = Said {
             replication: Replication::seen(seen),
             moved: Moved::read(left),

@@ -170,10 +170,18 @@ fn who_takes_over_and_when_nobody_may() {
         // somebody was not heard: who knows what it has
         (["closed 0-1-9", "of1 0-1-8", "-"], "aaa-", "db1 -> db2, stopped"),
         // candidates that must not lead, and what they give: what they have in their log
-        (["-", "broken 0-1-9", "of1 0-1-8"], "ssss", "db1 -> db3, network, db2 gives"),
+        (
+            ["-", "broken 0-1-9", "of1 0-1-8"],
+            "ssss",
+            "db1 -> db3, network, db2 gives",
+        ),
         (["-", "broken 0-1-8", "of1 0-1-8"], "ssss", "db1 -> db3, network"),
         (["-", "late 0-1-9", "of1 0-1-9"], "ssss", "db1 -> db3, network"),
-        (["-", "late 0-1-9", "of1 0-1-8"], "ssss", "db1 -> db3, network, db2 gives"),
+        (
+            ["-", "late 0-1-9", "of1 0-1-8"],
+            "ssss",
+            "db1 -> db3, network, db2 gives",
+        ),
         // a history that does not hold what the candidate has is none to follow
         (["-", "broken 0-1-7", "of1 0-1-8"], "ssss", "db1 -> db3, network"),
         (
@@ -248,12 +256,7 @@ fn what_the_operator_asks_for() {
             over(None),
             "db1 does not take writes now: there is nothing to hand over",
         ),
-        (
-            dead,
-            "ssss",
-            to("db2"),
-            "db1 -> db2, network, db3 gives",
-        ),
+        (dead, "ssss", to("db2"), "db1 -> db2, network, db3 gives"),
         (dead, "ssss", to("db3"), "db1 -> db3, network"),
         (dead, "-sss", off.clone(), "db1 -> db3, assumed"),
         // a word is no majority

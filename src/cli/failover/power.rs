@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
-use super::Asked;
 use super::super::run::Run;
+use super::Asked;
 use crate::failover::Sight;
 use crate::inventory::{Host, Power};
 use crate::local;

@@ -101,7 +101,10 @@ pub fn decision(context: &Context, decision: &Decision) {
     }
     context.console.result(&format!("{new} takes the writes; {fence}\n"));
     if let Some(feed) = &decision.feed {
-        let text = format!("{new} gets what it lacks from {} first, up to {}\n", feed.from, feed.until);
+        let text = format!(
+            "{new} gets what it lacks from {} first, up to {}\n",
+            feed.from, feed.until
+        );
         context.console.result(&text);
     }
     // Should the first one not hold after all, the next one is tried.
@@ -123,7 +126,10 @@ pub fn commands(context: &Context, run: &Run, said: &BTreeMap<String, Said>, dec
         }
     }
     if !decision.ladder.is_empty() {
-        text.push_str(&format!("what holds {} off: the first that can be had\n", decision.primary));
+        text.push_str(&format!(
+            "what holds {} off: the first that can be had\n",
+            decision.primary
+        ));
     }
     for rung in &decision.ladder {
         let holds = match (&rung.fence, rung.fence.as_ref() == Some(&decision.fence)) {
@@ -134,12 +140,20 @@ pub fn commands(context: &Context, run: &Run, said: &BTreeMap<String, Said>, dec
         text.push_str(&format!("  {}: {holds}: {}\n", rung.name, terminal(&rung.why)));
     }
     let inventory = &run.engine.inventory;
-    if let (Fence::PoweredOff, Some(power), Some(host)) =
-        (&decision.fence, &inventory.power, inventory.hosts.get(&decision.primary))
-    {
+    if let (Fence::PoweredOff, Some(power), Some(host)) = (
+        &decision.fence,
+        &inventory.power,
+        inventory.hosts.get(&decision.primary),
+    ) {
         text.push_str("\non this machine: take the power away\n");
-        for words in [&power.off, &power.status].into_iter().filter(|words| !words.is_empty()) {
-            text.push_str(&format!("    {}\n", terminal(&sh_words(super::power::filled(words, host)))));
+        for words in [&power.off, &power.status]
+            .into_iter()
+            .filter(|words| !words.is_empty())
+        {
+            text.push_str(&format!(
+                "    {}\n",
+                terminal(&sh_words(super::power::filled(words, host)))
+            ));
         }
     }
     context.console.result(&text);
@@ -199,7 +213,11 @@ fn values(server: &Replication) -> String {
         parts.push(format!("holds {old} off"));
     }
     if server.semi_sync.enabled {
-        let force = if server.semi_sync.in_force { "in force" } else { "not in force" };
+        let force = if server.semi_sync.in_force {
+            "in force"
+        } else {
+            "not in force"
+        };
         parts.push(format!("semi-sync {force}, {} acknowledge", server.semi_sync.clients));
     }
     parts.join("; ")
@@ -217,7 +235,11 @@ fn shown(blob: &Text) -> String {
     }
     let mut out = String::new();
     for line in without_strings(text).lines() {
-        out.push_str(if line.starts_with(OPTION_PASSWORD) { "password=***" } else { line });
+        out.push_str(if line.starts_with(OPTION_PASSWORD) {
+            "password=***"
+        } else {
+            line
+        });
         out.push('\n');
     }
     out
@@ -261,7 +283,10 @@ mod tests {
     fn passwords_are_not_shown() {
         let cases = [
             ("a key", "***"),
-            ("[client]\nhost=1\npassword=\"x\\\"y\"\nport=2\n", "[client]\nhost=1\npassword=***\nport=2\n"),
+            (
+                "[client]\nhost=1\npassword=\"x\\\"y\"\nport=2\n",
+                "[client]\nhost=1\npassword=***\nport=2\n",
+            ),
             (
                 "CHANGE MASTER TO MASTER_PASSWORD='it\\'s', MASTER_PORT=1",
                 "CHANGE MASTER TO MASTER_PASSWORD='***', MASTER_PORT=1\n",
