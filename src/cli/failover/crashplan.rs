@@ -8,7 +8,7 @@ use super::super::change::{Consent, agrees, somebody_agrees};
 use super::super::context::{Context, Ended, Missing, Prepared};
 use super::super::run::Run;
 use super::report::{Clocks, Report};
-use super::{Asked, finish, join, names, power, show};
+use super::{Asked, drill, finish, join, names, power, show};
 use crate::dns::Dns;
 use crate::engine::Summary;
 use crate::error::{Error, Kind, Result};
@@ -43,12 +43,27 @@ pub struct Args {
     /// Only show what would be done: what each host says, and the exact commands
     #[arg(long)]
     dry_run: bool,
+    /// Rehearse it: boot a copy of the cluster in a lab on this machine, write to it, kill its primary, fail over, and say how
+    /// long that took and what was lost. Real hosts, names, hooks and backups are not touched. Needs root; NETWORK is a free
+    /// private one, e.g. 10.79.0.0/24
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        conflicts_with_all = ["switchover", "to", "assume_fenced", "ack", "dry_run"]
+    )]
+    drill: Option<String>,
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
+    if let Some(network) = &args.drill {
+        return drill::run(context, &args.inventory, network);
+    }
     let consent = if args.yes || args.dry_run {
         Consent::Given
     } else {
@@ -196,7 +211,7 @@ async fn follow_up(
     begun: Instant,
     mut summary: Summary,
 ) -> Result<Summary> {
-    let stopped = |name: &&String| decision.fence == Fence::Stopped && **name == decision.primary;
+    let stopped = |name: &&String| decision.fence.replaces() && **name == decision.primary;
     let names: Vec<String> = names.iter().filter(|name| !stopped(name)).cloned().collect();
     let led = names::lead(run, dns, decision);
     let (rest, led) = futures::future::join(finish(context, run, &names), led).await;

@@ -1,6 +1,7 @@
 //! What `crashplan` and `rejoin` share: asking everybody, carrying decided steps out, and what follows from who leads.
 
 pub mod crashplan;
+mod drill;
 mod names;
 mod power;
 pub mod rejoin;
