@@ -95,7 +95,19 @@ fn a_host_that_does_not_answer_loses_its_power_and_a_second_plan_is_asked_for() 
     assert_eq!(back.code, 0, "{}{}", back.stdout, back.stderr);
     let back = stack.hactl(&["crashplan", "--yes", "--switchover", "--to", &new.replace('3', "db")]);
     assert_eq!(back.code, 0, "{}{}", back.stdout, back.stderr);
-    assert_eq!(open(&stack), [new]);
+    assert_eq!(open(&stack), [new.as_str()]);
+
+    // Its host answers, and cannot be told anything: its disk is read only. Power is the next rung.
+    stack.on(
+        &new,
+        "mount -t tmpfs -o ro none /var/lib/hactl && systemctl kill -s KILL mariadb.service",
+    );
+    let over = crashplan(&stack, &[]).exits(0);
+    println!("could not be stopped: {}", event(&over, "failover"));
+    assert_eq!(told(&stack).len(), 2, "{:?}", told(&stack));
+    assert!(warnings(&over).contains("could not be stopped"), "{}", warnings(&over));
+    let fourth = open(&stack);
+    assert!(fourth.len() == 1 && fourth[0] != new, "{fourth:?}");
 }
 
 #[test]

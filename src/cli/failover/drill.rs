@@ -431,20 +431,37 @@ impl Drill<'_> {
                 console.say(&format!("  {}\n", terminal(line)));
             }
         };
-        let quiet = |_: &str| {};
+        // What a verb prints is shown at the end; of one that prints events each step is, when it begins.
+        let events = |line: &str| {
+            let event = match line.contains("\"step_started\"") {
+                true => serde_json::from_str::<serde_json::Value>(line).unwrap_or_default(),
+                false => return,
+            };
+            if let (Some(host), Some(step)) = (event["host"].as_str(), event["step"].as_str()) {
+                show(&format!("{host}: {step}"));
+            }
+        };
         let mut interrupt = self.interrupt.clone();
         let mut stopped = false;
+        let mut told = Urgency::None;
         let ends = async {
-            let (out, err) = tokio::join!(read(out, &quiet), read(err, &show));
+            let (out, err) = tokio::join!(read(out, &events), read(err, &show));
             (out, err)
         };
         tokio::pin!(ends);
-        let (out, err) = tokio::select! {
-            both = &mut ends => both,
-            () = interrupt.reaches(Urgency::Soon) => {
-                stopped = true;
-                signal(&child, Signal::INT);
-                ends.await
+        let (out, err) = loop {
+            let next = match stopped {
+                false => Urgency::Soon,
+                true => Urgency::Now,
+            };
+            tokio::select! {
+                both = &mut ends => break both,
+                // The first time it ends when its running step has, the second time at once.
+                () = interrupt.reaches(next), if next > told => {
+                    told = next;
+                    stopped = true;
+                    signal(&child, Signal::INT);
+                }
             }
         };
         let status = child.wait().await;
