@@ -18,6 +18,7 @@ pub mod error;
 pub mod failover;
 pub mod inventory;
 pub mod lab;
+pub mod local;
 pub mod plan;
 pub mod quote;
 pub mod report;

@@ -189,7 +189,7 @@ fn a_plan_that_is_cut_off_is_gone_on_with() {
         let writer = Writer::begins(&stack);
         stack.on(&old, "systemctl kill -s KILL mariadb.service");
         let mut count = 0;
-        let running = stack.started_until(&["crashplan", "--yes", "--format", "json"], &[], |line| {
+        let running = stack.started_until(&["crashplan", "--yes", "--ack", "--format", "json"], &[], |line| {
             let step = line.contains("\"step_started\"") || line.contains("\"step_finished\"");
             count += usize::from(step);
             step && count == boundary
@@ -230,7 +230,7 @@ fn a_plan_that_is_cut_off_is_gone_on_with() {
     let old = open(&stack).pop().expect("one takes writes");
     stack.on(&old, "systemctl kill -s KILL mariadb.service");
     let first = stack
-        .started_until(&["crashplan", "--yes", "--format", "json"], &[], |line| {
+        .started_until(&["crashplan", "--yes", "--ack", "--format", "json"], &[], |line| {
             line.contains("\"step_started\"")
         })
         .expect("it begins");

@@ -75,7 +75,8 @@ fn a_cluster() {
     }
     let _ = sql(&stack, &old, "CREATE DATABASE only_here");
     lab(&stack, "kill", &[&name]);
-    block("gone", || types(&stack, &["crashplan", "--yes"], 0));
+    block("again", || types(&stack, &["crashplan", "--yes"], 7));
+    block("gone", || types(&stack, &["crashplan", "--yes", "--ack"], 0));
     lab(&stack, "boot", &[&name]);
     block("differs", || types(&stack, &["rejoin", &name, "--yes"], 7));
     block("rebuild", || types(&stack, &["rejoin", &name, "--rebuild", "--yes"], 0));

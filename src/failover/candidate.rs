@@ -21,6 +21,10 @@ pub struct Contender {
     pub received: GtidState,
     /// As it writes it.
     pub position: String,
+    /// What it has applied: that is in its log.
+    pub applied: GtidState,
+    /// Up to where another could get it from this one; empty: nothing.
+    pub gives: GtidState,
     /// Seconds behind, as it says.
     pub lag: Option<u64>,
     /// Why it may not.
@@ -49,6 +53,8 @@ fn contender(topology: Topology, primary: &str, host: &Host, said: &BTreeMap<&st
         host: host.name.clone(),
         received: GtidState::default(),
         position: String::new(),
+        applied: GtidState::default(),
+        gives: GtidState::default(),
         lag: None,
         excluded: None,
     };
@@ -63,15 +69,19 @@ fn contender(topology: Topology, primary: &str, host: &Host, said: &BTreeMap<&st
     let link = replication.sources.first();
     contender.received = received(replication);
     contender.position = contender.received.to_string();
+    contender.applied = applied(replication);
     contender.lag = link.and_then(|link| link.lag);
+    // One whose link was taken away by a plan that was cut off, to get what another has, is what it was before.
+    let was_fed = its.fed.as_ref().filter(|fed| fed.old == primary);
+    let was_fed = was_fed.is_some_and(|fed| link.is_none() || its.follows(topology, &fed.from));
     let errant = errant(host, replication, said);
     contender.excluded = if replication.fenced.is_some() {
         Some("is fenced: hactl rejoin brings it back".into())
     } else if replication.no_data || replication.is_virgin() {
         Some("has no data".into())
-    } else if link.is_none() {
+    } else if link.is_none() && !was_fed {
         Some("follows nobody, so what it has is not what the primary had".into())
-    } else if !its.follows(topology, primary) {
+    } else if !its.follows(topology, primary) && !was_fed {
         Some("follows another server".into())
     } else if !errant.is_empty() {
         Some(format!("has transactions that no other has ({})", errant.join(", ")))
@@ -81,7 +91,23 @@ fn contender(topology: Topology, primary: &str, host: &Host, said: &BTreeMap<&st
         let behind = contender.lag.filter(|lag| *lag > LAG);
         behind.map(|lag| format!("is {lag} s behind"))
     };
+    let excluded = contender.excluded.is_some();
+    if its.follows(topology, primary) && replication.fenced.is_none() && errant.is_empty() {
+        // What was received can be applied while one of the threads runs: one that stands still would lose it.
+        let works = link.is_some_and(|link| link.applies == "Yes" || link.receives != "No");
+        contender.gives = match works && !excluded {
+            true => contender.received.clone(),
+            false => contender.applied.clone(),
+        };
+    }
     contender
+}
+
+/// The highest transactions that a server has applied.
+fn applied(said: &Replication) -> GtidState {
+    let mut all = GtidState::read(&said.applied);
+    all.join(&said.logged);
+    all.position()
 }
 
 /// The highest transactions that a server has, applied or not.

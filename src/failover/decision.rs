@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::candidate::{self, Contender};
+use super::fence::{Fence, Power, Rung, fence, ladder};
+use super::record::Moved;
 use super::survey::Said;
 use super::vote::Votes;
 use crate::inventory::HostRole;
@@ -18,21 +20,26 @@ pub struct Wish {
     pub to: Option<String>,
     /// How the operator made sure that the old primary cannot write any more, e.g. `powered-off-by-hand`.
     pub assume_fenced: Option<String>,
+    /// hactl reached the old primary's host and could not stop it.
+    pub cannot_stop: bool,
+    /// What became of taking its power away.
+    pub power: Power,
+    /// Another crash plan was carried out a short while ago, and the operator knows.
+    pub ack: bool,
 }
 
-/// What keeps the old primary from taking writes.
+/// Seconds after a crash plan in which another one must be asked for: when it is needed, something else is wrong.
+pub const BLOCK: u64 = 3600;
+
+/// What a candidate gets from another replica before it leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fence {
-    /// hactl is on its host: MariaDB is stopped there and kept from starting.
-    Stopped,
-    /// Nobody who writes reaches it: every host that runs the application refuses to talk to it, and so do the databases.
-    Network,
-    /// The operator's word.
-    Assumed(String),
-    /// It hands over by itself.
-    HandsOver,
-    /// It takes the writes again itself.
-    Itself,
+pub struct Feed {
+    /// Who has more.
+    pub from: String,
+    /// Up to where.
+    pub until: GtidState,
+    /// Whether that one has to apply it first.
+    pub applies: bool,
 }
 
 /// What is going to happen.
@@ -48,6 +55,10 @@ pub struct Decision {
     pub candidate: String,
     /// What holds the old one off.
     pub fence: Fence,
+    /// What could.
+    pub ladder: Vec<Rung>,
+    /// What the candidate lacks and another replica has.
+    pub feed: Option<Feed>,
     /// Whether the old primary's disk can be read: what nobody received is fetched from there.
     pub rescue: bool,
     /// The run that was cut off and is gone on with.
@@ -60,9 +71,18 @@ impl Decision {
     pub fn may_follow(&self, host: &str) -> bool {
         let find = |name: &str| self.contenders.iter().find(|one| one.host == name);
         match (find(host), find(&self.candidate)) {
-            (Some(one), Some(new)) => one.excluded.is_none() && new.received.covers(&one.received),
+            (Some(one), Some(new)) => one.excluded.is_none() && self.has(new).covers(&one.received),
             _ => false,
         }
+    }
+
+    /// What the candidate has when it takes the writes.
+    fn has(&self, candidate: &Contender) -> GtidState {
+        let mut all = candidate.received.clone();
+        if let Some(feed) = &self.feed {
+            all.join(&feed.until);
+        }
+        all.position()
     }
 }
 
@@ -131,6 +151,8 @@ pub fn decide(topology: Topology, said: &BTreeMap<&str, Said>, wish: &Wish) -> R
         return Ok(Decision {
             candidate,
             fence: Fence::HandsOver,
+            ladder: Vec::new(),
+            feed: None,
             rescue: false,
             resumes: None,
             primary,
@@ -156,6 +178,8 @@ pub fn decide(topology: Topology, said: &BTreeMap<&str, Said>, wish: &Wish) -> R
             return Ok(Decision {
                 candidate: primary.clone(),
                 fence: Fence::Itself,
+                ladder: Vec::new(),
+                feed: None,
                 rescue: false,
                 resumes: None,
                 primary,
@@ -175,9 +199,17 @@ pub fn decide(topology: Topology, said: &BTreeMap<&str, Said>, wish: &Wish) -> R
     }
     let candidate = chosen(&contenders, wish).map_err(|(message, hint)| refused(message, hint))?;
     let fence = fence(topology, &primary, said, wish).map_err(|(message, hint)| refused(message, hint))?;
+    if let Some(moved) = recent(said).filter(|_| !wish.ack) {
+        return Err(refused(
+            format!("{}: a second one within an hour needs --ack", moved.words()),
+            "find out first why the new primary failed so soon; --ack goes on all the same; nothing was changed".into(),
+        ));
+    }
     Ok(Decision {
         rescue: fence == Fence::Stopped,
         resumes: None,
+        feed: feed(&contenders, &candidate),
+        ladder: ladder(topology, &primary, said, wish),
         candidate,
         fence,
         primary,
@@ -211,9 +243,31 @@ fn resumed(topology: Topology, primary: &str, said: &BTreeMap<&str, Said>) -> Op
         contenders: candidate::contenders(topology, &old, said),
         candidate: primary.to_owned(),
         fence,
+        ladder: Vec::new(),
+        feed: None,
         rescue: false,
         resumes: Some(record.plan.clone()),
         primary: old,
+    })
+}
+
+/// The last crash plan, when it is not long ago.
+fn recent<'a>(said: &'a BTreeMap<&str, Said>) -> Option<&'a Moved> {
+    let all = said.values().filter_map(|said| said.moved.as_ref());
+    all.filter(|moved| moved.age < BLOCK).min_by_key(|moved| moved.age)
+}
+
+/// What the candidate lacks and another can give: that one's history holds all that the candidate has.
+fn feed(contenders: &[Contender], candidate: &str) -> Option<Feed> {
+    let one = contenders.iter().find(|one| one.host == candidate)?;
+    let others = contenders.iter().filter(|other| other.host != candidate);
+    let more = others.filter(|other| other.gives.covers(&one.received) && !one.received.covers(&other.gives));
+    // Backwards: among equals the first one counts.
+    let most = more.rev().max_by_key(|other| one.received.missing(&other.gives))?;
+    Some(Feed {
+        from: most.host.clone(),
+        until: most.gives.clone(),
+        applies: !most.applied.covers(&most.gives),
     })
 }
 
@@ -294,7 +348,7 @@ fn chosen(contenders: &[Contender], wish: &Wish) -> Result<String, No> {
             format!("--to {to}: it {}", one.excluded.as_deref().unwrap_or_default()),
             format!("best is {}; nothing was changed", best.host),
         )),
-        Some(one) if !wish.switchover && !one.received.covers(&best.received) => Err((
+        Some(one) if !wish.switchover && !gets(contenders, one).covers(&best.received) => Err((
             format!(
                 "--to {to}: {} has {} transactions that it lacks",
                 best.host,
@@ -306,31 +360,13 @@ fn chosen(contenders: &[Contender], wish: &Wish) -> Result<String, No> {
     }
 }
 
-/// What will hold the old primary off; the first that can be had.
-fn fence(topology: Topology, primary: &str, said: &BTreeMap<&str, Said>, wish: &Wish) -> Result<Fence, No> {
-    if said.contains_key(primary) {
-        return Ok(Fence::Stopped);
+/// What a database has after it got what another one can give.
+fn gets(contenders: &[Contender], one: &Contender) -> GtidState {
+    let mut all = one.received.clone();
+    if let Some(feed) = feed(contenders, &one.host) {
+        all.join(&feed.until);
     }
-    let clients = topology.hosts().filter(|view| view.runs_app());
-    let lost: Vec<&str> = clients
-        .filter(|view| !said.contains_key(view.host.name.as_str()))
-        .map(|view| view.host.name.as_str())
-        .collect();
-    if lost.is_empty() {
-        return Ok(Fence::Network);
-    }
-    match &wish.assume_fenced {
-        Some(how) => Ok(Fence::Assumed(how.clone())),
-        None => Err((
-            format!(
-                "nothing keeps {primary} from taking writes: it does not answer, and neither does {}, which writes to it",
-                lost.join(", ")
-            ),
-            format!(
-                "switch {primary} off, look that it is off, and say how: --assume-fenced=powered-off-by-hand; nothing was changed"
-            ),
-        )),
-    }
+    all.position()
 }
 
 /// What may be lost, in words: `had` is what the candidate has, `others` what anybody is known to have had.
@@ -343,5 +379,5 @@ pub fn lost(decision: &Decision) -> u64 {
     for contender in &decision.contenders {
         all.join(&contender.received);
     }
-    candidate.received.missing(&all)
+    decision.has(candidate).missing(&all)
 }

@@ -14,6 +14,7 @@ if [ -r /var/lib/hactl/replaced ]; then
     [ -s /var/lib/hactl/replaced ] || rm -f /var/lib/hactl/replaced
 fi
 # Of a plan that was cut off nothing is left to do.
+rm -f /var/lib/hactl/failover/feeds
 for record in /var/lib/hactl/failover/*.open; do
     [ ! -f "$record" ] || mv -f "$record" "${record%.open}"
 done

@@ -4,6 +4,7 @@
 
 pub mod candidate;
 pub mod decision;
+pub mod fence;
 pub mod record;
 pub mod rejoin;
 pub mod steps;
@@ -13,5 +14,6 @@ mod tests;
 pub mod verify;
 pub mod vote;
 
-pub use decision::{Decision, Fence, Refused, Wish, decide};
+pub use decision::{Decision, Refused, Wish, decide};
+pub use fence::{Fence, Power};
 pub use survey::{Said, Sight, questions};

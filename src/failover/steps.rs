@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::decision::{Decision, Fence};
+use super::decision::{Decision, Feed};
+use super::fence::Fence;
 use super::survey::Said;
 use crate::error::Result;
 use crate::inventory::{Host, HostRole};
@@ -22,12 +23,16 @@ pub const ROLE: &str = "crashplan";
 
 /// Logs are saved, the old primary is held off.
 const FENCE: u8 = 1;
+/// Another one applies what it has and the candidate lacks.
+const GIVE: u8 = 2;
+/// The candidate gets that.
+const FEED: u8 = 3;
 /// The candidate applies what it has, and takes the writes; applications are led there.
-const LEAD: u8 = 2;
+const LEAD: u8 = 4;
 /// The old one waits and follows, the others remember.
-const STEER: u8 = 3;
+const STEER: u8 = 5;
 /// Nothing is left to do.
-const CLOSE: u8 = 4;
+const CLOSE: u8 = 6;
 
 /// Seconds that a candidate gets to apply what it has received.
 const PATIENCE: u64 = 600;
@@ -39,7 +44,7 @@ const JOBS_END: u64 = 5;
 /// The same while it is there.
 const JOBS_END_HANDING_OVER: u64 = 110;
 
-/// The steps of a decision, host by host; `plan` is the run's id.
+/// The steps of a decision, host by host; `plan` is the run's id, `by` who runs it.
 ///
 /// # Errors
 /// A secret that is missing.
@@ -47,7 +52,7 @@ pub fn steps(
     topology: Topology,
     decision: &Decision,
     said: &BTreeMap<&str, Said>,
-    plan: &str,
+    (plan, by): (&str, &str),
     secrets: &dyn SecretStore,
 ) -> Result<Vec<Desired>> {
     let hosts = &topology.inventory.hosts;
@@ -59,6 +64,7 @@ pub fn steps(
         decision,
         old,
         plan,
+        by,
     };
     let mut all = Vec::new();
     for view in topology
@@ -74,6 +80,10 @@ pub fn steps(
             })
         };
         let (is_old, is_new) = (view.host.name == decision.primary, view.host.name == decision.candidate);
+        // One that is held off from outside may answer still, and is gone when its power is.
+        if is_old && decision.fence.is_outside() {
+            continue;
+        }
         let database = view.has(HostRole::Db);
         if database && decision.fence != Fence::HandsOver {
             add(
@@ -110,8 +120,16 @@ pub fn steps(
                     }
                 }
             }
-            Fence::Network | Fence::Assumed(_) if database || view.runs_app() => add(FENCE, maker.network().into()),
+            fence if fence.is_outside() && (database || view.runs_app()) => add(FENCE, maker.network().into()),
             _ => {}
+        }
+        if let Some(feed) = &decision.feed {
+            if view.host.name == feed.from && feed.applies {
+                add(GIVE, maker.gives(feed).into());
+            }
+            if is_new && let Some(from) = hosts.get(&feed.from) {
+                add(FEED, maker.feed(feed, from, secrets)?.into());
+            }
         }
         if is_new {
             add(LEAD, maker.lead(secrets)?.into());
@@ -128,13 +146,9 @@ pub fn steps(
                 maker.command("close the record", include_str!("close.sh")).into(),
             );
         }
-        if database && !is_old && matches!(decision.fence, Fence::Stopped | Fence::Network | Fence::Assumed(_)) {
-            add(
-                STEER,
-                maker
-                    .command("remember who was replaced", include_str!("replaced.sh"))
-                    .into(),
-            );
+        if database && !is_old && decision.fence.replaces() {
+            let text = format!("MOVED={}\n{}", sh(&maker.moved()), include_str!("replaced.sh"));
+            add(STEER, maker.command("remember who was replaced", &text).into());
         }
         // Its brothers follow at once: commits wait for one of them again.
         let brother = !is_new && !is_old && decision.may_follow(&view.host.name);
@@ -178,6 +192,7 @@ struct Maker<'a> {
     decision: &'a Decision,
     old: &'a Host,
     plan: &'a str,
+    by: &'a str,
 }
 
 impl Maker<'_> {
@@ -222,19 +237,64 @@ impl Maker<'_> {
         self.command(&format!("cut {} off", self.old.name), &script)
     }
 
+    /// What every database keeps of it; see [`super::record::Moved`].
+    fn moved(&self) -> String {
+        let Maker { decision, plan, by, .. } = self;
+        format!(
+            "moved_by_plan {plan}\nmoved_from {}\nmoved_to {}\nmoved_by {by}",
+            decision.primary, decision.candidate
+        )
+    }
+
+    fn gives(&self, feed: &Feed) -> Command {
+        let until = sh(&feed.until.to_string());
+        let script = format!("UNTIL={until}\nPATIENCE={PATIENCE}\n{}", include_str!("gives.sh"));
+        Command {
+            deadline: Duration::from_secs(PATIENCE + 60),
+            ..self.command("apply what was received", &script)
+        }
+    }
+
+    fn feed(&self, feed: &Feed, from: &Host, secrets: &dyn SecretStore) -> Result<Command> {
+        let password = secrets.secret(replication::PASSWORD)?;
+        let link = replication::replica(self.topology, from, password, Holds::Agrees).link();
+        let script = format!(
+            "cat >\"$R/link\"\n{}FROM_NAME={}\nUNTIL={}\n{}{}",
+            self.drains(PATIENCE),
+            sh(&feed.from),
+            sh(&feed.until.to_string()),
+            include_str!("drain.sh"),
+            include_str!("feed.sh")
+        );
+        Ok(Command {
+            deadline: Duration::from_secs(2 * PATIENCE + 60),
+            input: Some(Text::Secret(link)),
+            ..self.command(&format!("get what only {} has", feed.from), &script)
+        })
+    }
+
+    /// Variables of drain.sh.
+    fn drains(&self, patience: u64) -> String {
+        format!(
+            "OLD_NAME=$OLD\nOLD={}\nPATIENCE={patience}\npeer() {{ {} \"$@\"; }}\n",
+            sh(&self.old.address.to_string()),
+            sh_words(peers::reach(Circle::Databases, self.old)),
+        )
+    }
+
     fn lead(&self, secrets: &dyn SecretStore) -> Result<Command> {
         let hands_over = self.decision.fence == Fence::HandsOver;
         let patience = if hands_over { PATIENCE_HANDING_OVER } else { PATIENCE };
         let script = format!(
-            "MODE={}\nFENCE={}\nOLD_NAME=$OLD\nOLD={}\nPATIENCE={patience}\nRESCUE={}\npeer() {{ {} \"$@\"; }}\n{}",
+            "MODE={}\nFENCE={}\nMOVED={}\nRESCUE={}\n{}{}",
             if hands_over { "switchover" } else { "crash" },
             sh(&self.decision.fence.word()),
-            sh(&self.old.address.to_string()),
+            sh(&self.moved()),
             u8::from(self.decision.rescue),
-            sh_words(peers::reach(Circle::Databases, self.old)),
+            self.drains(patience),
             match hands_over {
                 true => include_str!("take_over.sh"),
-                false => include_str!("lead.sh"),
+                false => concat!(include_str!("drain.sh"), include_str!("lead.sh")),
             }
         );
         let mut command = self.command("take the writes", &script);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::record::{self, Record};
+use super::record::{self, Fed, Moved, Record};
 use crate::inventory::{Host, HostRole};
 use crate::quote::sh_words;
 use crate::resource::replication::{self, Replication};
@@ -12,6 +12,7 @@ use crate::topology::Topology;
 
 const VANTAGE: &str = "vantage";
 const RECORD: &str = "crash plans that were cut off";
+const LEFT: &str = "what crash plans left";
 
 /// How one host sees another's MariaDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,10 @@ pub struct Said {
     pub unfinished: Option<Record>,
     /// Crash plans that made it the primary and could not read the old one's log.
     pub unread: Vec<String>,
+    /// The last crash plan that moved the writer.
+    pub moved: Option<Moved>,
+    /// Who it was to get something from, by a plan that was cut off.
+    pub fed: Option<Fed>,
 }
 
 /// The questions for a host.
@@ -74,6 +79,7 @@ pub fn questions(topology: Topology, host: &Host) -> Ask {
     if host.roles.contains(&HostRole::Db) {
         ask.test(replication::KEY, replication::QUESTION);
         ask.test(RECORD, record::QUESTION);
+        ask.test(LEFT, record::LEFT);
     }
     ask
 }
@@ -81,9 +87,12 @@ pub fn questions(topology: Topology, host: &Host) -> Ask {
 impl Said {
     /// Reads a host's answer. Its word: what makes no sense is left out.
     pub fn of(seen: &Observed) -> Said {
-        let records = seen.tests.get(RECORD).map_or("", |test| test.output.as_str());
+        let text_of = |key: &str| seen.tests.get(key).map_or("", |test| test.output.as_str());
+        let (records, left) = (text_of(RECORD), text_of(LEFT));
         let mut said = Said {
             replication: Replication::seen(seen),
+            moved: Moved::read(left),
+            fed: Fed::read(left),
             unfinished: Record::read(records),
             unread: record::unread(records),
             ..Said::default()

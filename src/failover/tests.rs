@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::decision::{Fence, Wish, decide};
+use super::decision::{Wish, decide};
+use super::fence::{Fence, Power};
+use super::record::{Fed, Moved, Record};
 use super::survey::{Said, Sight};
 use crate::inventory::Inventory;
 use crate::resource::replication::Replication;
@@ -47,6 +49,7 @@ fn database(text: &str) -> Option<Replication> {
         "fenced" => closed + "fenced=by a crash plan\n",
         "of1" => link("1", "") + &closed,
         "of2" => link("2", "") + &closed,
+        "of3" => link("3", "") + &closed,
         "broken" => link("1", "Last_SQL_Errno=1032\nLast_SQL_Error=no such row\n") + &closed,
         "late" => link("1", "Seconds_Behind_Master=4000\n") + &closed,
         _ => return None,
@@ -88,16 +91,25 @@ fn said(databases: [&str; 3], sights: &str) -> BTreeMap<&'static str, Said> {
 }
 
 fn verdict(inventory: &Inventory, databases: [&str; 3], sights: &str, wish: &Wish) -> String {
-    match decide(Topology::of(inventory), &said(databases, sights), wish) {
+    judged(Topology::of(inventory), &said(databases, sights), wish)
+}
+
+fn judged(topology: Topology, said: &BTreeMap<&str, Said>, wish: &Wish) -> String {
+    match decide(topology, said, wish) {
         Ok(decision) => {
             let fence = match decision.fence {
                 Fence::Stopped => "stopped",
+                Fence::PoweredOff => "power",
                 Fence::Network => "network",
                 Fence::Assumed(_) => "assumed",
                 Fence::HandsOver => "hands over",
                 Fence::Itself => "itself",
             };
-            format!("{} -> {}, {fence}", decision.primary, decision.candidate)
+            let feed = match &decision.feed {
+                Some(feed) => format!(", {} gives", feed.from),
+                None => String::new(),
+            };
+            format!("{} -> {}, {fence}{feed}", decision.primary, decision.candidate)
         }
         Err(refused) => refused.message,
     }
@@ -157,9 +169,21 @@ fn who_takes_over_and_when_nobody_may() {
         ),
         // somebody was not heard: who knows what it has
         (["closed 0-1-9", "of1 0-1-8", "-"], "aaa-", "db1 -> db2, stopped"),
-        // candidates that must not lead
-        (["-", "broken 0-1-9", "of1 0-1-8"], "ssss", "db1 -> db3, network"),
+        // candidates that must not lead, and what they give: what they have in their log
+        (
+            ["-", "broken 0-1-9", "of1 0-1-8"],
+            "ssss",
+            "db1 -> db3, network, db2 gives",
+        ),
+        (["-", "broken 0-1-8", "of1 0-1-8"], "ssss", "db1 -> db3, network"),
         (["-", "late 0-1-9", "of1 0-1-9"], "ssss", "db1 -> db3, network"),
+        (
+            ["-", "late 0-1-9", "of1 0-1-8"],
+            "ssss",
+            "db1 -> db3, network, db2 gives",
+        ),
+        // a history that does not hold what the candidate has is none to follow
+        (["-", "broken 0-1-7", "of1 0-1-8"], "ssss", "db1 -> db3, network"),
         (
             ["-", "of1 0-1-9 0-1-9,0-2-10", "of1 0-1-9"],
             "ssss",
@@ -199,7 +223,7 @@ fn what_the_operator_asks_for() {
     let over = |to: Option<&str>| Wish {
         switchover: true,
         to: to.map(str::to_owned),
-        assume_fenced: None,
+        ..Wish::default()
     };
     let to = |to: &str| Wish {
         to: Some(to.to_owned()),
@@ -232,12 +256,7 @@ fn what_the_operator_asks_for() {
             over(None),
             "db1 does not take writes now: there is nothing to hand over",
         ),
-        (
-            dead,
-            "ssss",
-            to("db2"),
-            "--to db2: db3 has 1 transactions that it lacks",
-        ),
+        (dead, "ssss", to("db2"), "db1 -> db2, network, db3 gives"),
         (dead, "ssss", to("db3"), "db1 -> db3, network"),
         (dead, "-sss", off.clone(), "db1 -> db3, assumed"),
         // a word is no majority
@@ -254,5 +273,145 @@ fn what_the_operator_asks_for() {
             wanted,
             "{databases:?} {sights} {wish:?}"
         );
+    }
+}
+
+#[test]
+fn the_ladder_of_what_holds_the_old_one_off() {
+    let plain = inventory(CLUSTER);
+    let switch = inventory(&(CLUSTER.to_owned() + "crashplan: { power_off: [ poff, \"{host}\" ] }\n"));
+    let failed = |wish: Wish| Wish {
+        power: Power::Failed("exit status 1: no such chassis".into()),
+        ..wish
+    };
+    let stuck = Wish {
+        cannot_stop: true,
+        ..Wish::default()
+    };
+    let word = Wish {
+        assume_fenced: Some("unplugged".into()),
+        ..Wish::default()
+    };
+    let gone = ["-", "of1 0-1-9", "of1 0-1-9"];
+    let down = ["down", "of1 0-1-9", "of1 0-1-9"];
+    let cases = [
+        // SSH comes first, whatever else there is
+        (&switch, down, "rrrr", Wish::default(), "db1 -> db2, stopped"),
+        (&switch, down, "rrrr", stuck.clone(), "db1 -> db2, power"),
+        (&switch, gone, "ssss", Wish::default(), "db1 -> db2, power"),
+        (&switch, gone, "-sss", Wish::default(), "db1 -> db2, power"),
+        (&switch, gone, "-sss", word.clone(), "db1 -> db2, power"),
+        // the switch does not do it: the next one
+        (&switch, gone, "ssss", failed(Wish::default()), "db1 -> db2, network"),
+        (&switch, gone, "-sss", failed(word.clone()), "db1 -> db2, assumed"),
+        (
+            &switch,
+            gone,
+            "-sss",
+            failed(Wish::default()),
+            "nothing keeps db1 from taking writes: it does not answer, its power could not be taken away (exit status 1: no \
+             such chassis), and neither does app1, which writes to it",
+        ),
+        (&switch, down, "rrrr", failed(stuck.clone()), "db1 -> db2, network"),
+        (&plain, down, "rrrr", stuck, "db1 -> db2, network"),
+        // a switch makes no majority
+        (
+            &switch,
+            ["-", "of1 0-1-9", "-"],
+            "--s-",
+            Wish::default(),
+            "1 of 4 voters call db1 dead, which is no majority: this may be the side that is cut off",
+        ),
+    ];
+    for (inventory, databases, sights, wish, wanted) in cases {
+        assert_eq!(
+            verdict(inventory, databases, sights, &wish),
+            wanted,
+            "{databases:?} {sights} {wish:?}"
+        );
+    }
+}
+
+#[test]
+fn a_second_one_within_an_hour_is_asked_for() {
+    let inventory = inventory(CLUSTER);
+    let topology = Topology::of(&inventory);
+    let moved = |age| Moved {
+        plan: "1-a".into(),
+        old: "db3".into(),
+        new: "db1".into(),
+        by: "root@desk".into(),
+        age,
+    };
+    let verdict = |said: &BTreeMap<&str, Said>, wish: &Wish| match decide(topology, said, wish) {
+        Ok(decision) => format!("{} -> {}", decision.primary, decision.candidate),
+        Err(refused) => refused.message,
+    };
+    let ack = Wish {
+        ack: true,
+        ..Wish::default()
+    };
+    let over = Wish {
+        switchover: true,
+        ..Wish::default()
+    };
+    let refused = "root@desk made db1 the primary in place of db3 12 minutes ago (crash plan 1-a): a second one within an hour \
+                   needs --ack";
+    let dead = || said(["-", "of1 0-1-9", "of1 0-1-9"], "ssss");
+    for (ages, wish, wanted) in [
+        ([None, None], Wish::default(), "db1 -> db2"),
+        // one of them knows it
+        ([None, Some(720)], Wish::default(), refused),
+        ([Some(720), Some(90_000)], Wish::default(), refused),
+        ([Some(720), Some(720)], ack, "db1 -> db2"),
+        ([Some(3600), Some(3600)], Wish::default(), "db1 -> db2"),
+    ] {
+        let mut said = dead();
+        for (name, age) in ["db2", "db3"].into_iter().zip(ages) {
+            said.get_mut(name).unwrap().moved = age.map(moved);
+        }
+        assert_eq!(verdict(&said, &wish), wanted, "{ages:?}");
+    }
+    // Neither one that hands over, nor what a plan that was cut off left to do.
+    let mut alive = said(["open 0-1-9", "of1 0-1-9", "of1 0-1-9"], "wwww");
+    alive.get_mut("db2").unwrap().moved = Some(moved(60));
+    assert_eq!(verdict(&alive, &over), "db1 -> db2");
+    let mut cut_off = said(["open 0-1-9", "of1 0-1-9", "-"], "wwww");
+    cut_off.get_mut("db1").unwrap().moved = Some(moved(60));
+    cut_off.get_mut("db1").unwrap().unfinished = Some(Record {
+        plan: "1-a".into(),
+        old: "db3".into(),
+        fence: Fence::Network,
+    });
+    assert_eq!(verdict(&cut_off, &Wish::default()), "db3 -> db1");
+}
+
+/// What a plan that was cut off took from a replica, its link, does not exclude it.
+#[test]
+fn one_that_was_being_fed_is_what_it_was_before() {
+    let inventory = inventory(CLUSTER);
+    let topology = Topology::of(&inventory);
+    let fed = Fed {
+        old: "db1".into(),
+        from: "db3".into(),
+    };
+    let to = Wish {
+        to: Some("db2".into()),
+        ..Wish::default()
+    };
+    for (state, known, wanted) in [
+        ("closed 0-1-8", true, "db1 -> db2, network, db3 gives"),
+        ("closed 0-1-9", true, "db1 -> db2, network"),
+        ("of3 0-1-8", true, "db1 -> db2, network, db3 gives"),
+        (
+            "closed 0-1-8",
+            false,
+            "--to db2: it follows nobody, so what it has is not what the primary had",
+        ),
+        ("of3 0-1-8", false, "--to db2: it follows another server"),
+    ] {
+        let mut said = said(["-", state, "of1 0-1-9"], "ssss");
+        said.get_mut("db2").unwrap().fed = known.then(|| fed.clone());
+        assert_eq!(judged(topology, &said, &to), wanted, "{state} {known}");
     }
 }

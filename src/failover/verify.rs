@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::decision::{Decision, Fence};
+use super::decision::Decision;
 use super::steps::{ROLE, script};
 use super::survey::{Said, Sight};
 use crate::error::Result;
@@ -69,7 +69,7 @@ pub fn checks(
 /// Whether a host is asked. Of a pair only one serves.
 fn serves(view: &HostView, decision: &Decision, said: &BTreeMap<&str, Said>) -> bool {
     let name = &view.host.name;
-    let fenced = decision.fence == Fence::Stopped && *name == decision.primary;
+    let fenced = decision.fence.replaces() && *name == decision.primary;
     said.contains_key(name.as_str())
         && !(view.topology.is_pair() && (*name != decision.candidate || fenced))
         && (view.runs_app() || view.meets_visitors())

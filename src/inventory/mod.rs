@@ -10,6 +10,7 @@ mod fingerprint;
 mod mask;
 pub mod model;
 mod raw;
+pub mod rehearsal;
 pub mod roles;
 pub(crate) mod rules;
 mod schema;

@@ -55,6 +55,8 @@ pub struct Inventory {
     pub roles: IndexMap<String, UserRole>,
     /// Commands on this machine around an apply.
     pub hooks: Hooks,
+    /// How a crash plan takes the power of a host away.
+    pub power: Option<Power>,
     /// The file this came from, absolute; and the folder that relative paths refer to is its parent.
     pub path: PathBuf,
     /// sudo's password for hosts with [`Become::SudoPassword`]; `None`: asked once. Resolved as `become_password`.
@@ -550,5 +552,16 @@ pub struct Hook {
     /// Run by `sh -c` in the inventory's folder.
     pub run: String,
     /// How long it may take. Default 60 s.
+    pub timeout: std::time::Duration,
+}
+
+/// Commands on this machine that take a host's power away; each is a program and its words, without a shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Power {
+    /// Switches it off.
+    pub off: Vec<String>,
+    /// Prints whether it is off; empty: it is looked whether the host is silent.
+    pub status: Vec<String>,
+    /// How long each may take, and how long is waited until it is off.
     pub timeout: std::time::Duration,
 }

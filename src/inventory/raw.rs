@@ -54,6 +54,8 @@ pub struct RawInventory {
     pub uses: List<String>,
     /// Commands on this machine before and after an apply.
     pub hooks: At<RawHooks>,
+    /// What a crash plan may use.
+    pub crashplan: At<RawCrashplan>,
 }
 
 /// How to reach a host.
@@ -566,4 +568,18 @@ pub struct RawHookMap {
     pub run: At<Lines>,
     /// Seconds it may take. Default 60.
     pub timeout: At<u64>,
+}
+
+/// What a crash plan may use.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawCrashplan {
+    /// A command on this machine, word by word and without a shell, that takes the power of an old primary away whose host
+    /// does not answer. `{host}` and `{address}` in a word stand for it; they are in `$HACTL_HOST` and `$HACTL_ADDRESS`, too.
+    pub power_off: List<String>,
+    /// A command that prints whether it is off: the last word of its first line is `off`, `stopped` or `terminated`.
+    /// Without it the host must be silent for every other one.
+    pub power_status: List<String>,
+    /// Seconds that each may take, and that the host gets to be off. Default 60.
+    pub power_timeout: At<u64>,
 }

@@ -8,6 +8,15 @@ use crate::engine::history::Outcome;
 use crate::error::Error;
 use crate::role::health::Certificate;
 
+/// A part of a rehearsal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DrillPart {
+    /// What was done.
+    pub part: String,
+    /// How long it took.
+    pub ms: u64,
+}
+
 /// One line of a verb.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -102,6 +111,27 @@ pub enum Note {
         semi_sync: bool,
         /// Whether all that follows from it is done, too.
         complete: bool,
+    },
+    /// `crashplan --drill`: how the rehearsal went.
+    Drill {
+        /// The lab that it was in.
+        lab: String,
+        /// Whose power was taken away.
+        old: String,
+        /// Who took the writes then.
+        new: String,
+        /// Milliseconds from the start of the crash plan until the first write of a client was acknowledged.
+        command_to_commit_ms: u64,
+        /// Milliseconds in which no write was acknowledged.
+        outage_ms: u64,
+        /// Writes that were acknowledged.
+        acknowledged: u64,
+        /// Those of them that are not there afterwards.
+        lost: u64,
+        /// Whether all that follows from it was done, too: not with two databases, of which no replica is left.
+        complete: bool,
+        /// Milliseconds of each part, in order.
+        parts: Vec<DrillPart>,
     },
     /// `render`: a file was written.
     Rendered {

@@ -48,7 +48,8 @@ pub enum Holds {
 }
 
 impl Replica {
-    fn link(&self) -> Secret {
+    /// `CHANGE MASTER` to that server.
+    pub fn link(&self) -> Secret {
         let tls = match &self.authority {
             Some(path) => format!(
                 ", MASTER_SSL=1, MASTER_SSL_CA={}, MASTER_SSL_VERIFY_SERVER_CERT=1",

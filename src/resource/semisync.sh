@@ -6,13 +6,21 @@ in_force() {
 clients() {
     mariadb --no-defaults -N -e "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME='RPL_SEMI_SYNC_MASTER_CLIENTS'"
 }
-mariadb --no-defaults -e 'SET GLOBAL rpl_semi_sync_master_enabled=ON' || fail 'MariaDB refused'
-# A write before a replica takes part would wait for the whole timeout.
+none='no replica takes part in semi-synchronous replication; it stays off, so that writes do not wait'
+followers() {
+    mariadb --no-defaults -N -e "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'"
+}
+# A write before a replica takes part would wait for the whole timeout, so it is not even switched on before one receives.
 _end=$(($(date +%s) + 30))
+until [ "$(followers)" -gt 0 ]; do
+    [ "$(date +%s)" -lt "$_end" ] || fail "$none"
+    sleep 0.2
+done
+mariadb --no-defaults -e 'SET GLOBAL rpl_semi_sync_master_enabled=ON' || fail 'MariaDB refused'
 until [ "$(clients)" -gt 0 ]; do
     if [ "$(date +%s)" -ge "$_end" ]; then
         mariadb --no-defaults -e 'SET GLOBAL rpl_semi_sync_master_enabled=OFF'
-        fail 'no replica takes part in semi-synchronous replication; it stays off, so that writes do not wait'
+        fail "$none"
     fi
     sleep 0.2
 done

@@ -102,9 +102,9 @@ pub fn times(stack: &Stack) -> Vec<f64> {
     serde_json::from_str(&stack.on("11", "cat /tmp/times")).expect("times")
 }
 
-/// Runs a crash plan that nobody is asked about.
+/// Runs a crash plan that nobody is asked about, however many there were within the hour.
 pub fn crashplan(stack: &Stack, more: &[&str]) -> Said {
-    stack.hactl(&[&["crashplan", "--yes", "--format", "json"], more].concat())
+    stack.hactl(&[&["crashplan", "--yes", "--ack", "--format", "json"], more].concat())
 }
 
 /// The first event of that name.

@@ -144,6 +144,7 @@ fn base(kind: &str, folder: &Path) -> Value {
         "system": { "packages": ["git"], "sysctl": { "vm.swappiness": "10" } },
         "secrets": { "recipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"] },
         "ssh": { "become": { "password": "hunter2" } },
+        "crashplan": { "power_off": ["poff"], "power_status": ["pstatus"] },
     })
 }
 

@@ -1,5 +1,6 @@
 //! `hactl crashplan`
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::super::args::{InventoryArg, known_host};
@@ -7,12 +8,12 @@ use super::super::change::{Consent, agrees, somebody_agrees};
 use super::super::context::{Context, Ended, Prepared};
 use super::super::run::Run;
 use super::report::{Clocks, Report};
-use super::{Asked, finish, join, names, show};
+use super::{Asked, drill, finish, join, names, power, show};
 use crate::dns::Dns;
 use crate::engine::Summary;
 use crate::error::{Error, Kind, Result};
 use crate::failover::verify::{self, Standing};
-use crate::failover::{self, Decision, Fence, Said, Wish, steps};
+use crate::failover::{self, Decision, Fence, Power, Said, Wish, steps};
 use crate::inventory::HostRole;
 use crate::plan::Desired;
 use crate::report::{DiffMode, plan_text, summary};
@@ -36,15 +37,33 @@ pub struct Args {
     /// How you made sure that the old primary cannot write any more, e.g. powered-off-by-hand
     #[arg(long, value_name = "HOW", conflicts_with = "switchover")]
     assume_fenced: Option<String>,
-    /// Only show what would be done, with the exact commands
+    /// Another crash plan was carried out within the last hour, and you know why
+    #[arg(long)]
+    ack: bool,
+    /// Only show what would be done: what each host says, and the exact commands
     #[arg(long)]
     dry_run: bool,
+    /// Rehearse it: boot a copy of the cluster in a lab on this machine, write to it, kill its primary, fail over, and say how
+    /// long that took and what was lost. Real hosts, names, hooks and backups are not touched. Needs root; NETWORK is a free
+    /// private one, e.g. 10.79.0.0/24
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        conflicts_with_all = ["switchover", "to", "assume_fenced", "ack", "dry_run"]
+    )]
+    drill: Option<String>,
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
+    if let Some(network) = &args.drill {
+        return drill::run(context, &args.inventory, network);
+    }
     let consent = if args.yes || args.dry_run {
         Consent::Given
     } else {
@@ -80,50 +99,132 @@ async fn carry_out(
     consent: Consent<'_>,
     started: Instant,
 ) -> Result<Summary> {
-    let asked = Asked::all(run).await;
+    let mut asked = Asked::all(run).await;
     let surveyed = started.elapsed();
     show::silent(context, &asked.heard.failures);
-    match agreed(args, context, run, dns, consent, &asked).await {
-        Ok(Some((decision, plan))) => {
-            let names = asked.names();
-            let said = asked.said.clone();
-            let begun = Instant::now();
-            let mut summary = asked.execute(run, plan).await;
-            if summary.exit_code != 0 {
-                if decision.fence == Fence::HandsOver {
-                    give_back(context, run, &decision).await;
-                }
-                return Ok(summary);
+    let mut wish = Wish {
+        switchover: args.switchover,
+        to: args.to.clone(),
+        assume_fenced: args.assume_fenced.clone(),
+        ack: args.ack,
+        ..Wish::default()
+    };
+    let mut agreed_to = None;
+    loop {
+        let (decision, plan) = match decided(context, run, dns, &asked, &wish) {
+            Ok(decided) => decided,
+            Err(error) => {
+                asked.close().await;
+                return Err(error);
             }
-            let clocks = Clocks {
-                survey: surveyed,
-                writable: begun.elapsed(),
-                ..Clocks::default()
+        };
+        if args.dry_run {
+            show::commands(context, run, &asked.said, &decision, &plan);
+            asked.close().await;
+            return Ok(Summary::default());
+        }
+        // Another way to hold the old one off needs no second word: it was shown with the first.
+        if agreed_to.as_ref() != Some(&decision.candidate) {
+            let question = format!(
+                "Make {} the primary in place of {}?",
+                decision.candidate, decision.primary
+            );
+            let answer = match agrees(consent, question).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(Error::new(Kind::Interrupted, "not confirmed; nothing was changed")),
+                Err(error) => Err(error),
             };
-            let stopped = |name: &&String| decision.fence == Fence::Stopped && **name == decision.primary;
-            let names: Vec<String> = names.iter().filter(|name| !stopped(name)).cloned().collect();
-            let led = names::lead(run, dns, &decision);
-            let (rest, led) = futures::future::join(finish(context, run, &names), led).await;
-            join(&mut summary, rest?);
-            if summary.exit_code == 0 {
-                summary.exit_code = led.exit_code;
+            if let Err(error) = answer {
+                asked.close().await;
+                return Err(error);
             }
-            let finished = begun.elapsed();
-            let standing = verify(context, run, &decision, &mut summary).await?;
-            let clocks = Clocks { finished, ..clocks };
-            let report = Report::of(&decision, &said, &clocks, &standing, &led.text, summary.exit_code);
-            report.show(context, &run.engine);
-            Ok(summary)
+            agreed_to = Some(decision.candidate.clone());
         }
-        Ok(None) => {
-            asked.close().await;
-            Ok(Summary::default())
+        let begun = Instant::now();
+        if let Err(why) = without_power(context, run, &decision).await {
+            context.warn(&format!("{} is not held off by its power: {why}", decision.primary));
+            wish.power = Power::Failed(why);
+            continue;
         }
-        Err(error) => {
-            asked.close().await;
-            Err(error)
+        let names = asked.names();
+        let said = asked.said.clone();
+        let summary = asked.execute(run, plan).await;
+        if summary.exit_code != 0 {
+            // Its host may have died since it answered, or its MariaDB hangs: the next rung.
+            if could_not_stop(run, &decision, &summary) && !wish.cannot_stop {
+                context.warn(&format!("{} could not be stopped", decision.primary));
+                wish.cannot_stop = true;
+                asked = Asked::all(run).await;
+                continue;
+            }
+            if decision.fence == Fence::HandsOver {
+                give_back(context, run, &decision).await;
+            }
+            return Ok(summary);
         }
+        let clocks = Clocks {
+            survey: surveyed,
+            writable: begun.elapsed(),
+            ..Clocks::default()
+        };
+        return follow_up(context, run, dns, &decision, (&names, &said), clocks, begun, summary).await;
     }
+}
+
+/// Takes the old primary's power away when that is what holds it off; a plan that is gone on with did it before.
+async fn without_power(context: &Context, run: &Run, decision: &Decision) -> std::result::Result<(), String> {
+    let inventory = &run.engine.inventory;
+    let (Some(power), Some(host)) = (&inventory.power, inventory.hosts.get(&decision.primary)) else {
+        return Ok(());
+    };
+    if decision.fence != Fence::PoweredOff || decision.resumes.is_some() {
+        return Ok(());
+    }
+    context
+        .console
+        .say(&format!("the power of {} is taken away\n", decision.primary));
+    power::off(run, power, host).await?;
+    context
+        .console
+        .result(&format!("{} has no power any more\n", decision.primary));
+    Ok(())
+}
+
+/// Whether the plan ended because hactl reached the old primary's host and could not stop it there, and there is more to try.
+fn could_not_stop(run: &Run, decision: &Decision, summary: &Summary) -> bool {
+    let its = summary.hosts.iter().find(|host| host.host == decision.primary);
+    run.engine.inventory.power.is_some()
+        && decision.fence == Fence::Stopped
+        && decision.resumes.is_none()
+        && matches!(its, Some(its) if its.outcome == "failed" || its.outcome == "unreachable")
+}
+
+/// What follows when somebody new takes the writes: names, the other hosts, whether it holds.
+#[allow(clippy::too_many_arguments)]
+async fn follow_up(
+    context: &Context,
+    run: &Run,
+    dns: Option<&Dns>,
+    decision: &Decision,
+    (names, said): (&[String], &BTreeMap<String, Said>),
+    clocks: Clocks,
+    begun: Instant,
+    mut summary: Summary,
+) -> Result<Summary> {
+    let stopped = |name: &&String| decision.fence.replaces() && **name == decision.primary;
+    let names: Vec<String> = names.iter().filter(|name| !stopped(name)).cloned().collect();
+    let led = names::lead(run, dns, decision);
+    let (rest, led) = futures::future::join(finish(context, run, &names), led).await;
+    join(&mut summary, rest?);
+    if summary.exit_code == 0 {
+        summary.exit_code = led.exit_code;
+    }
+    let finished = begun.elapsed();
+    let standing = verify(context, run, decision, &mut summary).await?;
+    let clocks = Clocks { finished, ..clocks };
+    let report = Report::of(decision, said, &clocks, &standing, &led.text, summary.exit_code);
+    report.show(context, &run.engine);
+    Ok(summary)
 }
 
 /// Tries it as the application and visitors do, and asks everybody once more.
@@ -146,23 +247,17 @@ async fn verify(context: &Context, run: &Run, decision: &Decision, summary: &mut
     Ok(standing)
 }
 
-/// Decides, shows it, and asks; `None` when it was only to be shown.
-async fn agreed(
-    args: &Args,
+/// Decides, and shows it.
+fn decided(
     context: &Context,
     run: &Run,
     dns: Option<&Dns>,
-    consent: Consent<'_>,
     asked: &Asked,
-) -> Result<Option<(Decision, crate::plan::Plan)>> {
+    wish: &Wish,
+) -> Result<(Decision, crate::plan::Plan)> {
     let topology = Topology::of(&run.engine.inventory);
-    let wish = Wish {
-        switchover: args.switchover,
-        to: args.to.clone(),
-        assume_fenced: args.assume_fenced.clone(),
-    };
     let said = asked.said();
-    let decision = match failover::decide(topology, &said, &wish) {
+    let decision = match failover::decide(topology, &said, wish) {
         Ok(decision) => decision,
         Err(refused) => {
             show::evidence(context, refused.primary.as_deref(), &refused.votes, &refused.contenders);
@@ -172,7 +267,8 @@ async fn agreed(
     show::evidence(context, Some(&decision.primary), &decision.votes, &decision.contenders);
     show::decision(context, &decision);
     let engine = &run.engine;
-    let desired = steps::steps(topology, &decision, &said, &engine.run, engine.secrets.as_ref())?;
+    let by = (engine.run.as_str(), engine.who.as_str());
+    let desired = steps::steps(topology, &decision, &said, by, engine.secrets.as_ref())?;
     let plan = asked.plan(run, &desired);
     let text = plan_text::plan(&plan, DiffMode::None, context.console.paint());
     context.console.result(&text);
@@ -180,18 +276,7 @@ async fn agreed(
         let names = format!("the names of `dns` are led to {}\n", decision.candidate);
         context.console.result(&names);
     }
-    if args.dry_run {
-        show::commands(context, &plan);
-        return Ok(None);
-    }
-    let question = format!(
-        "Make {} the primary in place of {}?",
-        decision.candidate, decision.primary
-    );
-    match agrees(consent, question).await? {
-        true => Ok(Some((decision, plan))),
-        false => Err(Error::new(Kind::Interrupted, "not confirmed; nothing was changed")),
-    }
+    Ok((decision, plan))
 }
 
 /// The old primary takes the writes again: the one that should have taken over did not.

@@ -1,7 +1,9 @@
 //! What `crashplan` and `rejoin` share: asking everybody, carrying decided steps out, and what follows from who leads.
 
 pub mod crashplan;
+mod drill;
 mod names;
+mod power;
 pub mod rejoin;
 mod report;
 mod show;

@@ -11,6 +11,7 @@ mod hooks;
 pub(in crate::inventory) mod hosts;
 mod knobs;
 mod ports;
+mod power;
 mod routes;
 mod sites;
 mod ssh;
@@ -69,6 +70,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
         uses: hosts::uses(&mut check, raw),
         roles: indexmap::IndexMap::new(),
         hooks: hooks::build(&mut check, &raw.hooks),
+        power: power::build(&mut check, &raw.crashplan),
         path: path.to_owned(),
         become_password,
         source: source.clone(),
