@@ -24,13 +24,16 @@ impl Votes {
     /// Every host but the primary's own has one; those that did not answer say nothing.
     pub fn count(topology: Topology, primary: &str, said: &BTreeMap<&str, Said>) -> Votes {
         let voters = topology.hosts().filter(|view| view.host.name != primary);
+        let own = said.get(primary).and_then(|said| said.replication.as_ref());
+        let closed = own.is_some_and(|own| own.error.is_none() && !own.is_writer());
         let vote = |name: &str| {
             let Some(said) = said.get(name) else {
                 return (None, "does not answer".to_owned());
             };
-            // A replica that still gets heartbeats knows better than a connection that does not come about.
+            // A replica that still gets heartbeats knows better than a connection that does not come about. One that is
+            // only closed, as every server is after a start, sends them, too.
             if said.hears && said.follows(topology, primary) {
-                return (Some(true), "still gets its heartbeats".to_owned());
+                return ((!closed).then_some(true), "still gets its heartbeats".to_owned());
             }
             match said.sees.get(primary) {
                 Some(Sight::Writes) => (Some(true), Sight::Writes.word().to_owned()),
