@@ -948,7 +948,7 @@ fn every_error_in_one_text() {
     insta::with_settings!({ filters => vec![
         (r"SHA256:[A-Za-z0-9+/=]{20,}", "SHA256:[FINGERPRINT]"),
         (r"age1[a-z0-9]{50,}", "age1[KEY]"),
-        (r"\d+ ms\b", "[N] ms"),
+        (r"\d+ ms\b|\d+\.\d s\b", "[N] ms"),
         (r"\d+ MiB are free", "[N] MiB are free"),
         (r"\d+ of \d+ resources", "[N] of [N] resources"),
         (r"\[1/\d+\]", "[1/N]"),

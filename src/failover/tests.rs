@@ -155,6 +155,8 @@ fn who_takes_over_and_when_nobody_may() {
         ),
         // all were without power: closed, and the one that led has all
         (["closed 0-1-9", "of1 0-1-9", "of1 0-1-8"], "aaaa", "db1 -> db1, itself"),
+        // its replicas have found it again, and hear it, though it takes no writes
+        (["closed 0-1-9", "of1 0-1-9", "of1 0-1-8"], "aahh", "db1 -> db1, itself"),
         // the one that led lacks something that another has
         (
             ["closed 0-1-7", "of1 0-1-9", "of1 0-1-8"],

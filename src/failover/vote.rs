@@ -25,15 +25,15 @@ impl Votes {
     pub fn count(topology: Topology, primary: &str, said: &BTreeMap<&str, Said>) -> Votes {
         let voters = topology.hosts().filter(|view| view.host.name != primary);
         let own = said.get(primary).and_then(|said| said.replication.as_ref());
-        let closed = own.is_some_and(|own| own.error.is_none() && own.read_only);
+        let closed = own.is_some_and(|own| own.error.is_none() && !own.is_writer());
         let vote = |name: &str| {
             let Some(said) = said.get(name) else {
                 return (None, "does not answer".to_owned());
             };
-            // A replica that still gets heartbeats knows better than a connection that does not come about. One that says
-            // itself that it is closed sends them, too.
-            if said.hears && !closed && said.follows(topology, primary) {
-                return (Some(true), "still gets its heartbeats".to_owned());
+            // A replica that still gets heartbeats knows better than a connection that does not come about. One that is
+            // only closed, as every server is after a start, sends them, too.
+            if said.hears && said.follows(topology, primary) {
+                return ((!closed).then_some(true), "still gets its heartbeats".to_owned());
             }
             match said.sees.get(primary) {
                 Some(Sight::Writes) => (Some(true), Sight::Writes.word().to_owned()),
