@@ -1,5 +1,6 @@
 //! Which secrets an inventory needs.
 
+use crate::inventory::backup::Backup;
 use crate::inventory::model::{App, Inventory, SecretRef};
 use crate::secret::Secret;
 
@@ -40,6 +41,11 @@ impl Wanted<'_> {
         if self.name.starts_with("site/") && self.name.ends_with("/admin") {
             return Rotation::Refused(
                 "it is given to the site when that is made; change it in the site, then `hactl secrets set` notes it",
+            );
+        }
+        if self.name == Backup::PASSWORD {
+            return Rotation::Refused(
+                "the backups that are there are encrypted with it; restic key passwd and hactl secrets set change it by hand",
             );
         }
         if self.name == "cluster/key" {
@@ -111,6 +117,10 @@ pub fn of(inventory: &Inventory) -> Vec<Wanted<'_>> {
             given: None,
             form: Form::Fernet,
         });
+    }
+    if let Some(backup) = &inventory.backup {
+        list.push(password(Backup::PASSWORD, None));
+        list.extend(backup.secrets().map(|(name, given)| password(&name, Some(given))));
     }
     if let Some(given) = &inventory.become_password {
         list.push(password("become_password", Some(given)));

@@ -1,0 +1,145 @@
+
+# ---- the database ---------------------------------------------------------------------------------------------------
+
+# A row that a restored copy must have. Only who takes the writes makes one; replicas get it from there.
+canary() {
+    is_writer || return 0
+    sql "CREATE DATABASE IF NOT EXISTS hactl;
+        CREATE TABLE IF NOT EXISTS hactl.backups (id BIGINT AUTO_INCREMENT PRIMARY KEY, run VARCHAR(80) NOT NULL, at DATETIME NOT NULL) ENGINE=InnoDB;
+        CREATE TABLE IF NOT EXISTS hactl.timeline (id BIGINT AUTO_INCREMENT PRIMARY KEY, run VARCHAR(80) NOT NULL, at DATETIME NOT NULL) ENGINE=InnoDB;
+        INSERT INTO hactl.backups (run, at) VALUES ('$1', UTC_TIMESTAMP())"
+}
+
+# What the canaries up to one add up to, as `ID SUM`.
+canaries() {
+    sql "SELECT COALESCE(MAX(id),0), COALESCE(SUM(CRC32(CONCAT_WS('/',id,run,at))),0) FROM hactl.backups${1:+ WHERE id <= $1}" |
+        tr '\t' ' '
+}
+
+# Whether a replica has what it should have.
+follows() {
+    sql 'SHOW ALL SLAVES STATUS\G' >"$T/slaves" 2>/dev/null || return 1
+    grep -q 'Slave_IO_Running: Yes' "$T/slaves" && grep -q 'Slave_SQL_Running: Yes' "$T/slaves" || return 1
+    _lag=$(sed -n 's/ *Seconds_Behind_Master: \([0-9]*\)$/\1/p' "$T/slaves" | head -n 1)
+    [ -n "$_lag" ] && [ "$_lag" -lt 300 ]
+}
+
+# Copies without a word that they are good: what a run left that was cut off. Those of other hosts may be at work still.
+sweep() {
+    while read -r _id _tags; do
+        _run=$(say " $_tags" | field run)
+        say " $_tags" | with stream >/dev/null && [ -n "$_run" ] || continue
+        [ -z "$(with good "run=$_run" <"$T/catalog")" ] || continue
+        _began=$(say " $_tags" | field began)
+        [ -n "$(say "x $_tags" | with "host=$HOST")" ] || [ "${_began:-0}" -lt $(($(date +%s) - 172800)) ] || continue
+        say "forgetting $_run, which was not finished"
+        PATIENCE=3 patient forget "$_id" || :
+    done <<END
+$(with stream <"$T/catalog")
+END
+}
+
+# take_db TARGET: a full backup, or what changed since the last full one of these very files.
+take_db() {
+    use "$1"
+    catalog >"$T/catalog" || { broke "$1" db "the repository cannot be read: $(last "$T/err")"; return 1; }
+    sweep
+    began=$(date +%s)
+    run=$(date -u +%Y%m%dT%H%M%SZ)-$HOST
+    # Pages have the numbers of one server's files: what changed since a full backup of others fits nothing.
+    data=$(stat -c '%i.%W' "$DATA/ibdata1")
+    base=$(with good type=db kind=full "host=$HOST" "data=$data" <"$T/catalog" | by began | tail -n 1)
+    kind=full since=
+    if [ -n "$base" ] && [ "${FULL:-}" != full ] && [ "$(say "$base" | field began)" -gt $((began - FULL_DAYS * 86400 + 3600)) ]; then
+        kind=incremental since=$(say "$base" | field lsn)
+    fi
+    canary "$run" || { broke "$1" db 'no canary can be written'; return 1; }
+    set -- "$1" $(canaries)
+    line=$(timeline)
+    rm -rf "$T/lsn" "$T/copy"; mkdir "$T/lsn" "$T/copy"; rm -f "$T/pipe" "$T/pipe2"; mkfifo "$T/pipe" "$T/pipe2"
+    sha256sum <"$T/pipe" >"$T/sha" &
+    _sum=$!
+    wc -c <"$T/pipe2" >"$T/count" &
+    _count=$!
+    {
+        mariadb-backup --no-defaults --backup --stream=mbstream --user=root --socket="$SOCKET" --datadir="$DATA" \
+            --target-dir="$T/copy" --extra-lsndir="$T/lsn" ${since:+"--incremental-lsn=$since"} 2>"$T/backup.log"
+        echo $? >"$T/producer"
+    } | tee "$T/pipe" "$T/pipe2" | restic_ backup --json --stdin --stdin-filename db.mbs --host "$HOST" \
+        --tag "hactl,cluster=$CLUSTER,stream,type=db,run=$run,host=$HOST,began=$began" >"$T/out" 2>"$T/err"
+    consumer=$?
+    wait "$_sum" "$_count"
+    stream=$(snapshot_id "$T/out")
+    sha=$(cut -d ' ' -f 1 <"$T/sha") size=$(tr -d ' ' <"$T/count")
+    stored=$(sed -n 's/.*"total_bytes_processed":\([0-9]*\).*/\1/p' "$T/out" | tail -n 1)
+    why=
+    if [ "$(cat "$T/producer" 2>/dev/null)" != 0 ] || ! grep -q 'completed OK!' "$T/backup.log"; then
+        why="mariadb-backup failed: $(last "$T/backup.log")"
+    elif [ "$consumer" != 0 ] || [ -z "$stream" ]; then
+        why="restic failed: $(last "$T/err")"
+    elif [ "$size" != "$stored" ]; then
+        why="restic stored $stored of $size bytes"
+    fi
+    if [ -z "$why" ]; then
+        lsn=$(sed -n 's/^to_lsn = //p' "$T/lsn/"*checkpoints)
+        gtid=$(sed -n "s/^binlog_pos = .*GTID of the last change '\([^']*\)'.*/\1/p" "$T/lsn/"*info | position)
+        version=$(sed -n 's/^server_version = //p' "$T/lsn/"*info | tr -c 'A-Za-z0-9.\n-' _)
+        [ -n "$lsn" ] && [ "$gtid" != none ] || why='mariadb-backup does not say where it is'
+    fi
+    if [ -n "$why" ]; then
+        [ -z "$stream" ] || PATIENCE=3 patient forget "$stream" || :
+        broke "$1" db "$why"
+        return 1
+    fi
+    ended=$(date +%s)
+    tags="hactl,cluster=$CLUSTER,good,type=db,kind=$kind,run=$run,host=$HOST,stream=$stream,data=$data,lsn=$lsn,gtid=$gtid"
+    tags="$tags,canary=$2,canarysum=$3,sha=$sha,size=$size,began=$began,ended=$ended,version=$version,timeline=$line"
+    [ "$kind" = full ] || tags="$tags,base=$(say "$base" | field run)"
+    say "$tags" | tr ',' '\n' | patient backup --json --stdin --stdin-filename manifest --host "$HOST" --tag "$tags" >"$T/out" || {
+        broke "$1" db "what is good cannot be written down: $(last "$T/patient")"
+        return 1
+    }
+    fine "$1" db
+    record "$1" db "ended=$ended" "size=$size" "kind=$kind" "host=$HOST"
+    say "good $1 $run $kind $size $((ended - began))"
+}
+
+# When the day's backup was due last, in seconds.
+due() {
+    _at=$(date -d "today $AT" +%s)
+    [ "$_at" -le "$(date +%s)" ] || _at=$(date -d "yesterday $AT" +%s)
+    say "$_at"
+}
+
+# Every hour, on every host with a database: the first replica takes the day's backup when it is due, another one an hour
+# later when that did not, and who takes the writes last of all.
+scheduled_db() {
+    alone db 60
+    due=$(due)
+    grace=$((RANK * 3600))
+    if [ "$DATABASES" -gt 1 ]; then
+        if is_writer; then
+            grace=$((DATABASES * 3600))
+        elif ! follows; then
+            say 'this replica does not follow: another host takes the backup'
+            grace=1000000000
+        fi
+    fi
+    failed=0
+    for name in $TARGETS; do
+        use "$name"
+        catalog >"$T/catalog" || { broke "$name" db "the repository cannot be read: $(last "$T/err")"; failed=1; continue; }
+        newest=$(with good type=db <"$T/catalog" | by began | tail -n 1)
+        if [ -n "$newest" ]; then
+            record "$name" db "ended=$(say "$newest" | field ended)" "size=$(say "$newest" | field size)" \
+                "kind=$(say "$newest" | field kind)" "host=$(say "$newest" | field host)"
+            [ "$(say "$newest" | field began)" -lt "$due" ] || { fine "$name" db; continue; }
+            [ "$(date +%s)" -ge $((due + grace)) ] || continue
+        elif [ "$grace" -gt 360000 ] || { [ "$DATABASES" -gt 1 ] && is_writer && [ -n "$(with claim <"$T/catalog")" ]; }; then
+            continue
+        fi
+        take_db "$name" || failed=1
+        keep "$name" || failed=1
+    done
+    return "$failed"
+}
