@@ -57,10 +57,15 @@ ship() {
 
 scheduled_binlog() {
     alone binlog 300
-    # Replicas have the same transactions; whoever takes over goes on.
-    is_writer || { for name in $TARGETS; do rm -f "$STATE/$name.binlog"; done; return 0; }
+    writes=
+    ! is_writer || writes=1
     failed=0 flushed=
     for name in $TARGETS; do
+        # Replicas have the same transactions; whoever takes over goes on.
+        if [ -z "$writes" ] && ! own "$name"; then
+            rm -f "$STATE/$name.binlog" "$STATE/$name.binlog.failed"
+            continue
+        fi
         ship "$name" || failed=1
     done
     return "$failed"
@@ -98,10 +103,15 @@ scheduled_files() {
     for name in $TARGETS; do
         use "$name"
         catalog >"$T/catalog" || { broke "$name" files "the repository cannot be read: $(last "$T/err")"; failed=1; continue; }
+        rank=$FILES_RANK
+        if own "$name"; then
+            with "host=$HOST" <"$T/catalog" >"$T/own" && mv "$T/own" "$T/catalog"
+            rank=0
+        fi
         newest=$(with good type=files <"$T/catalog" | by began | tail -n 1 | field began)
         if [ -n "$newest" ]; then
             [ -e "$STATE/$name.files" ] || record "$name" files "ended=$newest"
-            [ "$(date +%s)" -ge $((newest + (FILES_MINUTES + FILES_RANK * (FILES_MINUTES + 5)) * 60 - 30)) ] || continue
+            [ "$(date +%s)" -ge $((newest + (FILES_MINUTES + rank * (FILES_MINUTES + 5)) * 60 - 30)) ] || continue
         fi
         take_files "$name" || failed=1
     done

@@ -18,7 +18,7 @@ canaries() {
 
 # Whether a replica has what it should have.
 follows() {
-    sql 'SHOW ALL SLAVES STATUS\G' >"$T/slaves" 2>/dev/null || return 1
+    mariadb --no-defaults --socket="$SOCKET" -E -e 'SHOW ALL SLAVES STATUS' >"$T/slaves" 2>/dev/null || return 1
     grep -q 'Slave_IO_Running: Yes' "$T/slaves" && grep -q 'Slave_SQL_Running: Yes' "$T/slaves" || return 1
     _lag=$(sed -n 's/ *Seconds_Behind_Master: \([0-9]*\)$/\1/p' "$T/slaves" | head -n 1)
     [ -n "$_lag" ] && [ "$_lag" -lt 300 ]
@@ -112,7 +112,7 @@ due() {
 }
 
 # Every hour, on every host with a database: the first replica takes the day's backup when it is due, another one an hour
-# later when that did not, and who takes the writes last of all.
+# later when that did not, and who takes the writes last of all. Where a target is a folder of the hosts, each takes its own.
 scheduled_db() {
     alone db 60
     due=$(due)
@@ -121,23 +121,26 @@ scheduled_db() {
         if is_writer; then
             grace=$((DATABASES * 3600))
         elif ! follows; then
-            say 'this replica does not follow: another host takes the backup'
-            grace=1000000000
+            say 'this replica does not follow: it takes no backup'
+            return 0
         fi
     fi
     failed=0
     for name in $TARGETS; do
         use "$name"
         catalog >"$T/catalog" || { broke "$name" db "the repository cannot be read: $(last "$T/err")"; failed=1; continue; }
+        patience=$grace
+        if own "$name"; then
+            with "host=$HOST" <"$T/catalog" >"$T/own" && mv "$T/own" "$T/catalog"
+            patience=0
+        fi
         newest=$(with good type=db <"$T/catalog" | by began | tail -n 1)
         if [ -n "$newest" ]; then
             record "$name" db "ended=$(say "$newest" | field ended)" "size=$(say "$newest" | field size)" \
                 "kind=$(say "$newest" | field kind)" "host=$(say "$newest" | field host)"
             [ "$(say "$newest" | field began)" -lt "$due" ] || { fine "$name" db; continue; }
-            [ "$(date +%s)" -ge $((due + grace)) ] || continue
-        elif [ "$grace" -gt 360000 ] || { [ "$DATABASES" -gt 1 ] && is_writer && [ -n "$(with claim <"$T/catalog")" ]; }; then
-            continue
         fi
+        [ "$(date +%s)" -ge $((due + patience)) ] || continue
         take_db "$name" || failed=1
         keep "$name" || failed=1
     done

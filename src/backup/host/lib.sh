@@ -125,6 +125,9 @@ position() {
             END { for (d in all) print all[d] }' | sort -n | paste -s -d + | sed 's/^$/none/'
 }
 
+# Whether a target is a folder of the hosts, of which each has its own.
+own() { case " $OWN " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
+
 is_writer() { [ "$(sql 'SELECT @@global.read_only' 2>/dev/null)" = 0 ]; }
 
 # Which history the data are of: a restore to a moment begins another.

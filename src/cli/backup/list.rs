@@ -9,7 +9,6 @@ use crate::backup::Catalog;
 use crate::backup::choose::time;
 use crate::error::{Kind, Result};
 use crate::inventory::HostRole;
-use crate::inventory::backup::Store;
 use crate::report::Note;
 use crate::report::note::Verdict;
 
@@ -41,7 +40,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
             let apart = backup
                 .targets
                 .iter()
-                .any(|known| known.name == *target && matches!(known.store, Store::Directory { .. }));
+                .any(|known| known.name == *target && known.is_own());
             // A folder of the hosts holds on each what that host has put there.
             let count = if apart { found.len() } else { 1 };
             for at in found.iter_mut().take(count) {

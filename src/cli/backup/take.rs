@@ -33,11 +33,18 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
     let loaded = context.inventory(&args.inventory)?;
     let inventory = &loaded.inventory;
-    let targets = targets(of(inventory)?, args.target.as_deref())?;
+    let backup = of(inventory)?;
+    let targets = targets(backup, args.target.as_deref())?;
     let names: Vec<String> = inventory.hosts.keys().cloned().collect();
     let links = context.links(inventory, None, &names)?;
     let started = Instant::now();
     let mut failed = None;
+    let own = |name: &str| {
+        backup
+            .targets
+            .iter()
+            .any(|target| target.name == name && target.is_own())
+    };
     context.block_on(async {
         let mut found = reach::databases(context, inventory, &links).await?;
         let run = format!("asked-{}", journal::run_id());
@@ -51,31 +58,41 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
             }
             None => false,
         };
-        let taker = reach::pick(&mut found, args.on.as_deref())?;
-        if !matches!(taker.part, Part::Replica | Part::Writer) {
+        if let Some(name) = &args.on {
+            reach::pick(&mut found, Some(name))?;
+            found.retain(|at| at.name == *name || at.part == Part::Writer);
+            // The one that is meant comes first.
+            found.sort_by_key(|at| at.name != *name);
+        }
+        let copies = |at: &At| matches!(at.part, Part::Replica | Part::Writer);
+        if !found.first().is_some_and(copies) {
             return Err(Error::new(
                 Kind::HostFailed,
-                format!("{}: its MariaDB neither takes writes nor follows closely", taker.name),
+                "no MariaDB takes writes, or follows closely",
             )
             .hint("hactl status"));
         }
-        if written && taker.part == Part::Replica {
+        for at in found.iter_mut().filter(|at| written && at.part == Part::Replica) {
             let wait = format!(
                 "for _ in $(seq 600); do ! {SCRIPT} has {} || exit 0; sleep 0.1; done; echo 'does not get what is written'; exit 1",
                 sh(&run)
             );
-            let (status, said) = taker.ask(&wait).await?;
+            let (status, said) = at.ask(&wait).await?;
             if status != 0 {
-                return Err(taker.failed("the replica", &said));
+                return Err(at.failed("the replica", &said));
             }
         }
         let full = if args.full { " full" } else { "" };
         for target in &targets {
-            keep_first(&mut failed, part(context, taker, target, &format!("db {}{full}", sh(target))).await);
-        }
-        if let Some(writer) = found.iter_mut().find(|at| at.part == Part::Writer) {
-            for target in &targets {
-                keep_first(&mut failed, part(context, writer, target, &format!("binlog {}", sh(target))).await);
+            // A folder of the hosts: each has its own.
+            let own = own(target);
+            for (index, at) in found.iter_mut().enumerate().filter(|(_, at)| copies(at)) {
+                if index == 0 || own && args.on.is_none() {
+                    keep_first(&mut failed, part(context, at, target, &format!("db {}{full}", sh(target))).await);
+                }
+                if at.part == Part::Writer || own {
+                    keep_first(&mut failed, part(context, at, target, &format!("binlog {}", sh(target))).await);
+                }
             }
         }
         close(found).await;

@@ -25,8 +25,8 @@ impl Backup {
     /// Name of the secret that encrypts all repositories.
     pub const PASSWORD: &str = "backup/password";
 
-    /// The secrets that targets name, by their canonical names.
-    pub fn secrets(&self) -> impl Iterator<Item = (String, &SecretRef)> {
+    /// The secrets that targets name, by their canonical names, and whether each may have several lines.
+    pub fn secrets(&self) -> impl Iterator<Item = (String, &SecretRef, bool)> {
         self.targets.iter().flat_map(Target::secrets)
     }
 }
@@ -59,17 +59,19 @@ impl Target {
         format!("backup/{}/{key}", self.name)
     }
 
-    fn secrets(&self) -> Vec<(String, &SecretRef)> {
+    /// Whether it is a folder of the hosts, of which each has its own.
+    pub fn is_own(&self) -> bool {
+        matches!(self.store, Store::Directory { .. })
+    }
+
+    fn secrets(&self) -> Vec<(String, &SecretRef, bool)> {
+        let one = |key: &str, given, document| (self.secret(key), given, document);
         match &self.store {
             Store::Directory { .. } => Vec::new(),
-            Store::Ssh { key, .. } | Store::Azure { key, .. } => vec![(self.secret("key"), key)],
-            Store::S3 { id, key, .. } => {
-                vec![
-                    (self.secret("access_key_id"), id),
-                    (self.secret("secret_access_key"), key),
-                ]
-            }
-            Store::Gs { credentials, .. } => vec![(self.secret("credentials"), credentials)],
+            Store::Ssh { key, .. } => vec![one("key", key, true)],
+            Store::Azure { key, .. } => vec![one("key", key, false)],
+            Store::S3 { id, key, .. } => vec![one("access_key_id", id, false), one("secret_access_key", key, false)],
+            Store::Gs { credentials, .. } => vec![one("credentials", credentials, true)],
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct Wanted<'a> {
 enum Form {
     /// 32 characters of `[A-Za-z0-9]`: safe in any configuration file, URL or SQL text.
     Password,
+    /// What somebody else made, of several lines: a private key, a service account.
+    Document,
     /// 32 random bytes in URL-safe base64, as Frappe's `encryption_key` must be.
     Fernet,
 }
@@ -60,16 +62,21 @@ impl Wanted<'_> {
         self.given.is_none()
     }
 
+    /// Whether it may have several lines.
+    pub fn is_document(&self) -> bool {
+        matches!(self.form, Form::Document)
+    }
+
     pub fn generate(&self) -> Secret {
         match self.form {
-            Form::Password => generate::password(),
+            Form::Password | Form::Document => generate::password(),
             Form::Fernet => generate::fernet_key(),
         }
     }
 
     pub fn placeholder(&self) -> Secret {
         Secret::new(match self.form {
-            Form::Password => PLACEHOLDER,
+            Form::Password | Form::Document => PLACEHOLDER,
             Form::Fernet => PLACEHOLDER_KEY,
         })
     }
@@ -120,7 +127,11 @@ pub fn of(inventory: &Inventory) -> Vec<Wanted<'_>> {
     }
     if let Some(backup) = &inventory.backup {
         list.push(password(Backup::PASSWORD, None));
-        list.extend(backup.secrets().map(|(name, given)| password(&name, Some(given))));
+        list.extend(backup.secrets().map(|(name, given, document)| Wanted {
+            name,
+            given: Some(given),
+            form: if document { Form::Document } else { Form::Password },
+        }));
     }
     if let Some(given) = &inventory.become_password {
         list.push(password("become_password", Some(given)));

@@ -128,7 +128,7 @@ fn repositories(scope: &mut Scope, backup: &Backup) -> Result<()> {
         Some(writer) => writer.name == view.host.name,
         None => false,
     };
-    let own = |target: &&Target| first || matches!(target.store, Store::Directory { .. });
+    let own = |target: &&Target| first || target.is_own();
     let (mut names, mut places) = (Vec::new(), Vec::new());
     for target in backup.targets.iter().filter(own) {
         names.push(sh(&target.name));
@@ -166,7 +166,7 @@ pub(super) fn checks(view: &HostView) -> Vec<(String, String)> {
     let mut checks = Vec::new();
     for target in &backup.targets {
         // A replica says what the repository has; logs are sent by who takes the writes.
-        let logs = leads.then_some((Part::Logs, u64::from(backup.binlog_seconds) * 3 + 120));
+        let logs = (leads || target.is_own()).then_some((Part::Logs, u64::from(backup.binlog_seconds) * 3 + 120));
         let own = [
             Some((
                 Part::Database,
@@ -239,13 +239,15 @@ fn config(scope: &Scope, backup: &Backup) -> Result<String> {
     };
     let (keep, (hour, minute)) = (backup.keep, backup.at);
     let names: Vec<_> = backup.targets.iter().map(|target| target.name.as_str()).collect();
+    let own = backup.targets.iter().filter(|target| target.is_own());
+    let own: Vec<_> = own.map(|target| target.name.as_str()).collect();
     let files = match (&inventory.app, has_files(view)) {
         (App::Frappe(frappe), true) => format!("{}/sites", frappe.path),
         _ => String::new(),
     };
     let mut text = format!(
         "# Made by hactl, for its backups.\n\
-         CLUSTER={} HOST={} TARGETS={}\n\
+         CLUSTER={} HOST={} TARGETS={} OWN={}\n\
          AT={hour:02}:{minute:02} DATABASES={} RANK={rank} FILES_RANK={files_rank} FULL_DAYS={}\n\
          FILES={} FILES_MINUTES={} LIMIT_UPLOAD={}\n\
          KEEP_DAILY={} KEEP_WEEKLY={} KEEP_MONTHLY={} KEEP_BINLOG_DAYS={}\n\
@@ -254,6 +256,7 @@ fn config(scope: &Scope, backup: &Backup) -> Result<String> {
         sh(&inventory.cluster),
         sh(&view.host.name),
         sh(&names.join(" ")),
+        sh(&own.join(" ")),
         view.topology.with_role(HostRole::Db).count(),
         backup.full_days,
         sh(&files),
