@@ -59,6 +59,7 @@ scheduled_binlog() {
     alone binlog 300
     writes=
     ! is_writer || writes=1
+    [ -z "$writes" ] || hourly_canary
     failed=0 flushed=
     for name in $TARGETS; do
         # Replicas have the same transactions; whoever takes over goes on.

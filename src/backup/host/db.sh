@@ -12,8 +12,14 @@ canary() {
 
 # What the canaries up to one add up to, as `ID SUM`.
 canaries() {
-    sql "SELECT COALESCE(MAX(id),0), COALESCE(SUM(CRC32(CONCAT_WS('/',id,run,at))),0) FROM hactl.backups${1:+ WHERE id <= $1}" |
-        tr '\t' ' '
+    _said=$(sql "SELECT COALESCE(MAX(id),0), COALESCE(SUM(CRC32(CONCAT_WS('/',id,run,at))),0) FROM hactl.backups" 2>/dev/null) || _said='0 0'
+    say "$_said" | tr '\t' ' '
+}
+
+# Once an hour at least, so that there is one before each backup, and a quiet database has logs to go by.
+hourly_canary() {
+    [ "$(sql 'SELECT COUNT(*) FROM hactl.backups WHERE at > UTC_TIMESTAMP() - INTERVAL 1 HOUR' 2>/dev/null)" -gt 0 ] 2>/dev/null ||
+        canary "hourly-$(date -u +%Y%m%dT%H%M%SZ)"
 }
 
 # Whether a replica has what it should have.
@@ -37,6 +43,9 @@ sweep() {
     done <<END
 $(with stream <"$T/catalog")
 END
+    for _id in $(with claim "host=$HOST" <"$T/catalog" | cut -d ' ' -f 1); do
+        [ "$(echo "${claimed:-none}" | cut -c 1-8)" = "$(echo "$_id" | cut -c 1-8)" ] || PATIENCE=3 patient forget "$_id" >/dev/null || :
+    done
 }
 
 # take_db TARGET: a full backup, or what changed since the last full one of these very files.
@@ -104,6 +113,21 @@ take_db() {
     say "good $1 $run $kind $size $((ended - began))"
 }
 
+# Says that this host is at it; fails when another one was first, within the last hours.
+claim() {
+    _now=$(date +%s)
+    say "$HOST" | patient backup --json --stdin --stdin-filename claim --host "$HOST" \
+        --tag "hactl,cluster=$CLUSTER,claim,type=claim,host=$HOST,began=$_now" >"$T/out" || return 0
+    claimed=$(snapshot_id "$T/out")
+    catalog >"$T/claims" || return 0
+    _first=$(with claim <"$T/claims" | awk -v since=$((_now - 21600)) '{ b = h = ""; for (i = 2; i <= NF; i++) { if (index($i, "began=") == 1) b = substr($i, 7); if (index($i, "host=") == 1) h = substr($i, 6) } if (b >= since) print b, h }' | sort | head -n 1)
+    [ "${_first#* }" = "$HOST" ] && return 0
+    say "${_first#* } is at it"
+    unclaim
+    return 1
+}
+unclaim() { [ -z "${claimed:-}" ] || PATIENCE=3 patient forget "$claimed" >/dev/null || :; claimed=; }
+
 # When the day's backup was due last, in seconds.
 due() {
     _at=$(date -d "today $AT" +%s)
@@ -141,8 +165,10 @@ scheduled_db() {
             [ "$(say "$newest" | field began)" -lt "$due" ] || { fine "$name" db; continue; }
         fi
         [ "$(date +%s)" -ge $((due + patience)) ] || continue
+        own "$name" || claim || continue
         take_db "$name" || failed=1
-        keep "$name" || failed=1
+        own "$name" || unclaim
+        [ "$failed" = 1 ] || keep "$name" || say "$name: old copies cannot be forgotten now; the next run tries again"
     done
     return "$failed"
 }

@@ -20,7 +20,12 @@ case $verb in
         done
         ;;
     # db TARGET: now.
-    db) alone db; FULL=${2-}; take_db "$1" && keep "$1" ;;
+    db)
+        alone db
+        FULL=${2-}
+        take_db "$1" || exit 1
+        keep "$1" || say "old copies cannot be forgotten now; the next run tries again"
+        ;;
     # part: what this host's MariaDB is.
     part)
         if ! sql 'SELECT 1' >/dev/null 2>&1; then say down; elif is_writer; then say writer; elif follows; then say replica; else say behind; fi

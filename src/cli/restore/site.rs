@@ -57,7 +57,11 @@ pub fn run(args: &Args, context: &Context, loaded: Loaded, target: &str, wish: &
             for mut at in reach::open(context, &links, hosts).await? {
                 if files.is_none() {
                     let catalog = at.catalog(target).await?;
-                    let copy = catalog.files.iter().rfind(|copy| copy.began <= end);
+                    let mut copy = catalog.files.iter().rfind(|copy| copy.began <= end);
+                    // Files are copied after the database: those that belong to a backup are the next ones.
+                    if wish.backup.is_some() && wish.to.is_none() {
+                        copy = catalog.files.iter().find(|copy| copy.began >= end).or(copy);
+                    }
                     files = copy.map(|copy| (at.name.clone(), copy.id.clone()));
                 }
                 at.close().await;

@@ -16,7 +16,10 @@ pub fn build(check: &mut Check, raw: &At<RawBackup>, cluster: &str) -> Option<Ba
     check.missing(&backup.targets, "targets", "`backup`", span);
     let targets = targets(check, backup, cluster);
     let away = |target: &Target| !matches!(target.store, Store::Directory { .. });
-    if let (Some((_, span)), false) = (backup.targets.get(), targets.iter().any(away)) {
+    if let (Some((given, span)), false) = (backup.targets.get(), targets.iter().any(away))
+        // What was refused may be one.
+        && targets.len() == given.0.len()
+    {
         check.report(match targets.is_empty() {
             true => Diagnostic::new("inventory::missing", "no target: copies go nowhere").at(span, "name at least one"),
             false => Diagnostic::warning("inventory::backup", "every copy is in a folder of the hosts themselves")

@@ -335,3 +335,6 @@ fn variables(scope: &Scope, target: &Target) -> Result<Vec<(&'static str, String
         ],
     })
 }
+
+#[cfg(test)]
+mod tests;
