@@ -190,6 +190,10 @@ fn backups_are_taken_proved_and_restored_to_a_second() {
     stack.settled();
     assert_eq!(stack.fetch("/health", &[]).0, 200);
     stage("The new history");
+    // Its transactions are numbered far above those that are gone, so nobody who has them passes for a follower.
+    let at = sql(&stack, "31", "SELECT @@global.gtid_binlog_pos");
+    let sequence = at.rsplit('-').next().and_then(|number| number.parse::<u64>().ok());
+    assert!(sequence.is_some_and(|number| number > 1_000_000), "{at}");
     // The new history has backups of its own.
     let said = stack.hactl(&["backup"]).exits(0);
     assert!(said.stdout.contains("vault: full of"), "{}", said.stdout);
@@ -212,27 +216,25 @@ fn backups_are_taken_proved_and_restored_to_a_second() {
     let kept = sql(&stack, "31", "SHOW DATABASES LIKE 'guestbook_before_%'");
     assert_eq!(sql(&stack, "31", &format!("SELECT COUNT(*) FROM {kept}.marks")), "0");
 
-    stage("A bit that");
-    // A bit that flipped, then a pack that is too short: refused, and nothing live is touched.
+    stage("Bits that");
+    // Bits that flipped: refused.
     let biggest = stack.on(
         "11",
         "find /srv/vault/data -type f -size +100k -printf '%s %p\\n' | sort -n | tail -n 1 | cut -d ' ' -f 2",
     );
-    for damage in [
-        "printf '\\377\\376\\375\\374' | dd of=PACK bs=1 seek=20000 conv=notrunc status=none",
-        "truncate -s 50000 PACK",
-    ] {
-        let damage = damage.replace("PACK", &biggest);
-        stack.on(
-            "11",
-            &format!("cp -p {biggest} /srv/pack; chmod u+w {biggest}; {damage}"),
-        );
-        let said = stack.hactl(&["backup", "verify"]).exits(7);
-        assert!(said.stderr.contains("damaged"), "{}", said.stderr);
-        stack.on("11", &format!("cp -p /srv/pack {biggest}"));
-    }
+    stack.on(
+        "11",
+        &format!(
+            "cp -p {biggest} /srv/pack; chmod u+w {biggest}\n\
+             printf '\\377\\376\\375\\374' | dd of={biggest} bs=1 seek=20000 conv=notrunc status=none"
+        ),
+    );
+    let said = stack.hactl(&["backup", "verify"]).exits(7);
+    assert!(said.stderr.contains("damaged"), "{}", said.stderr);
+    stack.on("11", &format!("cp -p /srv/pack {biggest}"));
+
     stage("All packs");
-    // All packs of data short: whatever a restore reads, it refuses.
+    // Packs that are cut short: a restore refuses, and nothing live is touched.
     stack.on(
         "11",
         "find /srv/vault/data -type f -size +100k -exec chmod u+w {} + -exec truncate -s 50000 {} +",
