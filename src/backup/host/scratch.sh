@@ -181,7 +181,7 @@ swap() {
     alone scratch 60
     if [ -d "$S/data" ]; then
         [ -e "$S/ready" ] || fail 'what was restored is not whole'
-        high=$(sql 'SELECT @@global.gtid_current_pos' 2>/dev/null | tr ',' '\n' | awk -F- '$3 > m { m = $3 } END { printf "%d", m }')
+        high=$(sql 'SELECT @@global.gtid_current_pos' 2>/dev/null | tr ',' '\n' | awk -F- '$3 > m { m = $3 } END { printf "%.0f", m }')
         [ "${high:-0}" -gt "$2" ] || high=$2
         say "$high" >"$S/high"
         aside "$1"
@@ -194,9 +194,12 @@ swap() {
     sql "STOP ALL SLAVES; SET GLOBAL read_only=ON; RESET MASTER" || exit 1
     sql 'RESET SLAVE ALL' 2>/dev/null || :
     sql "SET GLOBAL gtid_slave_pos=''; SET GLOBAL gtid_binlog_state='$at'" || fail 'the position cannot be set'
-    sql "SET SESSION gtid_domain_id=$(say "$at" | cut -d , -f 1 | cut -d - -f 1); SET SESSION gtid_seq_no=$((high + 1000000));
-        CREATE TABLE IF NOT EXISTS hactl.timeline (id BIGINT AUTO_INCREMENT PRIMARY KEY, run VARCHAR(80) NOT NULL, at DATETIME NOT NULL) ENGINE=InnoDB" || exit 1
-    sql "INSERT INTO hactl.timeline (run, at) VALUES ('$1', UTC_TIMESTAMP())" || fail 'the new history cannot be begun'
+    # One session: the number is that of the next transaction in it, and a table that is there makes none.
+    sql "SET SESSION gtid_domain_id=$(say "$at" | cut -d , -f 1 | cut -d - -f 1);
+        CREATE TABLE IF NOT EXISTS hactl.timeline (id BIGINT AUTO_INCREMENT PRIMARY KEY, run VARCHAR(80) NOT NULL, at DATETIME NOT NULL) ENGINE=InnoDB;
+        SET SESSION gtid_seq_no=$((high + 1000000));
+        INSERT INTO hactl.timeline (run, at) VALUES ('$1', UTC_TIMESTAMP())" || fail 'the new history cannot be begun'
+    sql 'SELECT @@global.gtid_binlog_pos' | grep -qE -- "-$((high + 1000000))(,|$)" || fail 'the new history is not told from the old one'
     sql 'SET GLOBAL read_only=OFF' || exit 1
     rm -rf "$S" "$STATE"/*.shipped "$STATE/began"
     rm -f "$DATA/high" "$DATA/position"
