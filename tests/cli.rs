@@ -62,7 +62,7 @@ impl Place {
     }
 }
 
-const VERBS: [&str; 21] = [
+const VERBS: [&str; 23] = [
     "init",
     "check",
     "plan",
@@ -73,6 +73,8 @@ const VERBS: [&str; 21] = [
     "crashplan",
     "rejoin",
     "dns",
+    "backup",
+    "restore",
     "graph",
     "history",
     "exec",

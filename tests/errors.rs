@@ -212,6 +212,64 @@ fn dns(book: &mut Book) {
     }
 }
 
+/// Backups that lead nowhere, and moments that nobody can go back to.
+fn backup(book: &mut Book) {
+    book.chapter("backups");
+    let place = Place::new();
+    let inventory = |backup: &str| {
+        format!(
+            "cluster: acme\nhosts:\n  srv1: {{ address: 10.77.9.11 }}\n\
+             app: {{ kind: wsgi, url: 'https://git.example.com/shop.git', ref: v1, module: 'shop:app' }}\n\
+             sites:\n  - {{ name: shop.example.com }}\n{backup}"
+        )
+    };
+    place.write("inventory.yml", inventory(""));
+    for args in [&["backup"][..], &["backup", "list"], &["restore", "--drill"]] {
+        book.entry(&args.join(" "), &place.fails(args));
+    }
+    for (what, backup) in [
+        ("no target", "backup: { targets: {} }\n"),
+        (
+            "a target without a kind",
+            "backup: { targets: { vault: { path: /srv/vault } } }\n",
+        ),
+        (
+            "a target of another kind",
+            "backup: { targets: { vault: { kind: ftp, path: /srv/vault } } }\n",
+        ),
+        (
+            "a machine without its key",
+            "backup: { targets: { vault: { kind: ssh, host: vault.example.com, user: backup, path: vault, host_key: abc } } }\n",
+        ),
+        (
+            "a bucket that is none",
+            "backup: { targets: { off: { kind: s3, endpoint: s3.example.com, bucket: My_Bucket, access_key_id: AK, secret_access_key: !secret env:NOT_SET } } }\n",
+        ),
+        (
+            "times that are none",
+            "backup: { at: '25:00', full_days: 0, keep: { daily: 0, weeks: 3 }, targets: { disk: { kind: directory, path: /srv/backup } } }\n",
+        ),
+    ] {
+        place.write("inventory.yml", inventory(backup));
+        book.entry(what, &place.fails(&["check"]));
+    }
+    place.write(
+        "inventory.yml",
+        inventory("backup: { targets: { off: { kind: s3, bucket: acme, access_key_id: AK, secret_access_key: !secret file:key } } }\n"),
+    );
+    place.write("key", "hunter2");
+    for args in [
+        &["backup", "--target", "of"][..],
+        &["restore"],
+        &["restore", "--to", "yesterday"],
+        &["restore", "--to", "2026-11-22T10:00:05"],
+        &["restore", "--to", "2026-11-22T10:00:05Z"],
+        &["restore", "--site", "shop", "--newest", "--yes"],
+    ] {
+        book.entry(&args.join(" "), &place.fails(args));
+    }
+}
+
 /// What a server says about its bench, and what `init --from-bench` says then.
 fn benches(book: &mut Book) {
     book.chapter("taking a bench over");
@@ -932,6 +990,7 @@ fn every_error_in_one_text() {
     command_line(&mut book);
     benches(&mut book);
     dns(&mut book);
+    backup(&mut book);
     inventories(&mut book);
     secrets(&mut book);
     templates(&mut book);

@@ -3,6 +3,7 @@
 mod app;
 mod apply;
 mod args;
+mod backup;
 mod change;
 mod check;
 mod completions;
@@ -23,6 +24,7 @@ mod lab;
 mod man;
 mod plan;
 mod render;
+mod restore;
 mod run;
 mod saved;
 mod schema;
@@ -73,6 +75,8 @@ enum Verb {
     Crashplan(failover::crashplan::Args),
     Rejoin(failover::rejoin::Args),
     Dns(dns::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Graph(graph::Args),
     History(history::Args),
     Exec(exec::Args),
@@ -110,6 +114,8 @@ fn run(verb: Verb, context: &Context) -> crate::error::Result<Ended> {
         Verb::Status(args) => status::run(&args, context),
         Verb::Crashplan(args) => failover::crashplan::run(&args, context),
         Verb::Rejoin(args) => failover::rejoin::run(&args, context),
+        Verb::Backup(args) => backup::run(&args, context),
+        Verb::Restore(args) => restore::run(&args, context),
         Verb::Dns(args) => dns::run(&args, context),
         Verb::Graph(args) => graph::run(&args, context),
         Verb::History(args) => history::run(&args, context),

@@ -2,6 +2,7 @@
 //!
 //! [`load`] reads a file; [`parse`] is the pure part. What is wrong comes back all at once, each with its place.
 
+pub mod backup;
 mod build;
 pub mod diagnostics;
 pub mod dns;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
+pub use backup::Backup;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity, Source, Span};
 pub use dns::{Dns, DnsProvider};
 pub use fingerprint::digest;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
+use super::backup::Backup;
 use super::diagnostics::{Source, Span};
 use super::dns::Dns;
 use super::roles::{Use, UserRole};
@@ -27,6 +28,8 @@ pub struct Inventory {
     pub vip: IndexMap<String, Vip>,
     /// Names that lead to the host that serves.
     pub dns: Option<Dns>,
+    /// Copies of the data.
+    pub backup: Option<Backup>,
     /// What runs.
     pub app: App,
     /// Sites served.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::backup::raw::RawBackup;
 use super::dns::raw::{RawDns, RawPublic};
 use super::yaml::{At, Either, Entries, Lines, SecretText};
 
@@ -24,6 +25,8 @@ pub struct RawInventory {
     pub vip: At<Entries<RawVip>>,
     /// Names that lead to the host that serves, and who changes that when another takes over.
     pub dns: At<RawDns>,
+    /// Copies of the data: where they go, how often, how long they are kept.
+    pub backup: At<RawBackup>,
     /// What runs. Required.
     pub app: At<RawApp>,
     /// The sites served. Required.

@@ -23,7 +23,7 @@ pub struct Rehearsal {
 
 /// Keys that are left out wherever they are: how real hosts are reached, certificates, names, backups, commands of the
 /// operator, and settings of sites, which hold keys of services.
-const LEFT_OUT: [&str; 13] = [
+const LEFT_OUT: [&str; 12] = [
     "ssh",
     "tls",
     "dns",
@@ -31,7 +31,6 @@ const LEFT_OUT: [&str; 13] = [
     "crashplan",
     "secrets",
     "backup",
-    "backups",
     "templates",
     "public_address",
     "interface",

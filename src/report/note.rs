@@ -66,6 +66,37 @@ pub enum Note {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         certificate: Option<Certificate>,
     },
+    /// `backup`, `backup list`: a copy that is good.
+    Backup {
+        /// Where it is.
+        target: String,
+        /// The host whose data these are.
+        host: String,
+        /// `full`, `incremental`, `binlog` or `files`.
+        kind: String,
+        /// Its name; absent for binary logs and files.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<String>,
+        /// Bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<u64>,
+        /// When it ended, or until when the binary logs go; absent for one that was just taken.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended: Option<String>,
+    },
+    /// `restore --drill`, `backup verify`: a backup was restored beside the live data and found to be right.
+    Restored {
+        /// Where it is.
+        target: String,
+        /// The host that did it.
+        host: String,
+        /// Its name.
+        run: String,
+        /// The last transaction of each domain that is in it, binary logs included.
+        position: String,
+        /// Milliseconds it took.
+        ms: u64,
+    },
     /// `crashplan`: what a host says of the primary.
     Vote {
         /// The host that says it.

@@ -9,6 +9,8 @@ macro_rules! templates {
 /// Name and text of each template.
 pub const TEMPLATES: &[(&str, &str)] = templates![
     "app/gunicorn.conf.py",
+    "backup/service",
+    "backup/timer",
     "base/sysctl.conf",
     "certbot/take-up",
     "dbcheck/check",

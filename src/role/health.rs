@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frappe::programs;
 use super::redis::Instance;
-use super::{certbot, endpoint, files, gate, gluster, keepalived, memcached, nginx, pair, redis, sentinel};
+use super::{backup, certbot, endpoint, files, gate, gluster, keepalived, memcached, nginx, pair, redis, sentinel};
 use crate::inventory::{App, Frappe, HostRole, Site};
 use crate::quote::sh;
 use crate::resource::redis_set::{RedisInstance, SentinelInstance};
@@ -232,6 +232,9 @@ pub fn checks(view: &HostView) -> Vec<Check> {
         if !role.programs.is_empty() {
             add(format!("programs {}", role.name), Kind::Programs(role.name.clone()));
         }
+    }
+    for (name, test) in backup::checks(view) {
+        add(name, Kind::Answers(test));
     }
     add("disk".into(), Kind::Disk(disk));
     checks

@@ -4,6 +4,7 @@
 
 pub mod adopt;
 pub mod app;
+pub mod backup;
 mod base;
 mod builtin;
 pub mod certbot;
@@ -87,6 +88,7 @@ pub const ROLES: &[Role] = &[
     gluster::ROLE,
     frappe::ROLE,
     files::ROLE,
+    backup::ROLE,
     adopt::ROLE,
     drain::ROLE,
     passwords::ROLE,

@@ -70,6 +70,12 @@ fn walk(root: &Value, node: &Value, at: &mut Vec<Part>, kind: &'static str, foun
                 Some("route53") => "route53",
                 Some("cloudflare") => "cloudflare",
                 Some("exec") => "exec",
+                // Where backups go.
+                Some("directory") => "directory",
+                Some("ssh") => "ssh",
+                Some("s3") => "s3",
+                Some("gs") => "gs",
+                Some("azure") => "azure",
                 _ => kind,
             };
             walk(root, form, at, kind, found);
@@ -164,6 +170,24 @@ fn provider(kind: &str) -> Value {
     }
 }
 
+/// A public host key.
+const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHarmlessHarmlessHarmlessHarmlessHarmlessHar";
+
+/// Where backups go.
+fn backup_target(kind: &str) -> Value {
+    match kind {
+        "ssh" => json!({
+            "kind": kind, "host": "10.77.0.54", "user": "vault", "path": "/srv/vault", "key": "hunter2", "host_key": HOST_KEY,
+        }),
+        "s3" => json!({
+            "kind": kind, "bucket": "acme", "access_key_id": "AKIDEXAMPLE", "secret_access_key": "hunter2",
+        }),
+        "gs" => json!({ "kind": kind, "bucket": "acme", "credentials": "hunter2" }),
+        "azure" => json!({ "kind": kind, "account": "acme", "key": "hunter2", "container": "acme" }),
+        _ => json!({ "kind": "directory", "path": "/srv/backup" }),
+    }
+}
+
 impl Field {
     /// Text that is taken here and that nothing else in the inventory holds.
     pub fn harmless(&self) -> &'static str {
@@ -188,6 +212,10 @@ impl Field {
             },
             "dns.provider.endpoint" => "https://harmless.example.com/harmless",
             "dns.provider.zone" => "com",
+            "backup.at" => "03:33",
+            "backup.targets.*.host_key" => HOST_KEY,
+            "backup.targets.*.endpoint" => "https://harmless.example.com",
+            "backup.targets.*.path" if matches!(self.kind, "ssh" | "directory") => "/srv/harmless",
             _ if name.ends_with("certbot.email") => "harmless@example.com",
             _ if name.ends_with("certbot.server") => "https://harmless.example.com/harmless",
             "app.frappe.adopted.from" | "app.frappe.adopted.supervisor" | "app.frappe.adopted.nginx" => "/srv/harmless",
@@ -226,6 +254,9 @@ impl Field {
             inventory["hosts"]["srv2"] =
                 json!({ "address": "10.77.0.12", "roles": ["app"], "public_address": "198.51.100.12" });
             inventory["dns"] = json!({ "names": ["erp.example.com"], "provider": provider(self.kind) });
+        }
+        if has("backup") {
+            inventory["backup"] = json!({ "targets": { "vault": backup_target(self.kind) } });
         }
         if has("group") || has("routes") {
             // A group leaves somebody for the other requests.

@@ -42,7 +42,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
 ///
 /// # Errors
 /// A name that it does not have, with the nearest one.
-fn known<'a>(inventory: &'a Inventory, name: &str) -> Result<&'a Site> {
+pub(super) fn known<'a>(inventory: &'a Inventory, name: &str) -> Result<&'a Site> {
     if let Some(site) = inventory.sites.iter().find(|site| site.name == name) {
         return Ok(site);
     }

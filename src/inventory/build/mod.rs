@@ -22,6 +22,7 @@ mod workers;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::backup;
 use super::diagnostics::{Diagnostic, Source, Span};
 use super::dns;
 use super::model::{Inventory, SecretsFile};
@@ -40,6 +41,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
     let hosts = hosts::build(&mut check, &raw.hosts, &ssh);
     let vip = vips::build(&mut check, &raw.vip, &hosts, &raw.hosts);
     let dns = dns::build::build(&mut check, &raw.dns, &hosts, &raw.hosts);
+    let backup = backup::build::build(&mut check, &raw.backup, &cluster);
     let app = app::build(&mut check, &raw.app);
     let sites = sites::build(&mut check, &raw.sites, &raw.tls, &app);
     let mariadb = knobs::mariadb(&mut check, &raw.mariadb);
@@ -56,6 +58,7 @@ pub fn inventory(raw: &RawInventory, path: &Path, source: &Source) -> (Inventory
         hosts,
         vip,
         dns,
+        backup,
         app,
         sites,
         mariadb,

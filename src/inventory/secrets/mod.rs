@@ -206,7 +206,7 @@ impl Secrets {
             let known = match want.given {
                 None => stored.get(&want.name).cloned(),
                 Some(SecretRef::Exec(_)) => None,
-                Some(given) => source::value(given, inventory, &stored).ok(),
+                Some(given) => source::value(given, inventory, &stored, want.is_document()).ok(),
             };
             let value = known.unwrap_or_else(|| {
                 placeholders.push(want.name.clone());
@@ -248,8 +248,8 @@ fn check_names(
             continue;
         }
         let mut help = suggest::closest(name, &known).map_or(String::new(), |near| format!("did you mean `{near}`? "));
-        // Nobody can make up what a provider of DNS has given out.
-        if !want.name.starts_with("dns/") {
+        // Nobody can make up what a provider has given out.
+        if !want.name.starts_with("dns/") && !want.name.starts_with("backup/") {
             help.push_str("Leave the key out and one is generated; or take");
         } else {
             help.push_str("Take");

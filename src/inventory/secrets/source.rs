@@ -33,7 +33,7 @@ pub fn resolve_given(
     let mut failed = Vec::new();
     for want in wanted {
         let Some(given) = want.given else { continue };
-        match value(given, inventory, stored) {
+        match value(given, inventory, stored, want.is_document()) {
             Ok(secret) => {
                 values.insert(want.name.clone(), secret);
             }
@@ -46,8 +46,13 @@ pub fn resolve_given(
     Err(Diagnostics::new(inventory.source.clone(), failed).into_error(crate::inventory::colour()))
 }
 
-/// One secret's value; what it is must never be in the error.
-pub fn value(given: &SecretRef, inventory: &Inventory, stored: &BTreeMap<String, Secret>) -> Result<Secret, String> {
+/// One secret's value; what it is must never be in the error. `document`: it may have several lines.
+pub fn value(
+    given: &SecretRef,
+    inventory: &Inventory,
+    stored: &BTreeMap<String, Secret>,
+    document: bool,
+) -> Result<Secret, String> {
     let secret = match given {
         SecretRef::Literal(secret) => secret.clone(),
         SecretRef::Stored(name) => stored
@@ -70,8 +75,11 @@ pub fn value(given: &SecretRef, inventory: &Inventory, stored: &BTreeMap<String,
             let file = std::fs::File::open(path).map_err(|e| format!("cannot read the secret in {shown}: {e}"))?;
             read(file).map_err(|why| format!("the secret in {shown} {why}"))?
         }
-        SecretRef::Exec(command) => exec(command, inventory)?,
+        SecretRef::Exec(command) => exec(command, inventory, document)?,
     };
+    if document && !secret.reveal().is_empty() && forbidden(secret.reveal(), true).is_none() {
+        return Ok(secret);
+    }
     match check(secret.reveal()) {
         Ok(()) => Ok(secret),
         Err(why) => Err(format!("this secret {why}")),
@@ -99,8 +107,8 @@ fn read(from: impl Read) -> Result<Secret, String> {
     Ok(Secret::new(text.trim_end_matches(['\n', '\r'])))
 }
 
-/// First line of a command's output. Its complaints go where ours go; so do questions it asks on the terminal.
-fn exec(command: &str, inventory: &Inventory) -> Result<Secret, String> {
+/// First line of a command's output, or all of a document. Its complaints go where ours go; so do questions it asks on the terminal.
+fn exec(command: &str, inventory: &Inventory, document: bool) -> Result<Secret, String> {
     let folder = inventory.path.parent().unwrap_or(std::path::Path::new("/"));
     let mut child = Command::new("sh")
         .arg("-c")
@@ -126,5 +134,8 @@ fn exec(command: &str, inventory: &Inventory) -> Result<Secret, String> {
         return Err(format!("`{command}` failed: {status}"));
     }
     let output = output.map_err(|why| format!("the output of `{command}` {why}"))?;
+    if document {
+        return Ok(output);
+    }
     Ok(Secret::new(output.reveal().lines().next().unwrap_or_default()))
 }

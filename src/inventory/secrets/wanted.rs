@@ -1,5 +1,6 @@
 //! Which secrets an inventory needs.
 
+use crate::inventory::backup::Backup;
 use crate::inventory::model::{App, Inventory, SecretRef};
 use crate::secret::Secret;
 
@@ -16,6 +17,8 @@ pub struct Wanted<'a> {
 enum Form {
     /// 32 characters of `[A-Za-z0-9]`: safe in any configuration file, URL or SQL text.
     Password,
+    /// What somebody else made, of several lines: a private key, a service account.
+    Document,
     /// 32 random bytes in URL-safe base64, as Frappe's `encryption_key` must be.
     Fernet,
 }
@@ -42,6 +45,11 @@ impl Wanted<'_> {
                 "it is given to the site when that is made; change it in the site, then `hactl secrets set` notes it",
             );
         }
+        if self.name == Backup::PASSWORD {
+            return Rotation::Refused(
+                "the backups that are there are encrypted with it; restic key passwd and hactl secrets set change it by hand",
+            );
+        }
         if self.name == "cluster/key" {
             return Rotation::Refused(
                 "hosts know each other by what is derived from it; a new one would part them until all have it",
@@ -54,16 +62,21 @@ impl Wanted<'_> {
         self.given.is_none()
     }
 
+    /// Whether it may have several lines.
+    pub fn is_document(&self) -> bool {
+        matches!(self.form, Form::Document)
+    }
+
     pub fn generate(&self) -> Secret {
         match self.form {
-            Form::Password => generate::password(),
+            Form::Password | Form::Document => generate::password(),
             Form::Fernet => generate::fernet_key(),
         }
     }
 
     pub fn placeholder(&self) -> Secret {
         Secret::new(match self.form {
-            Form::Password => PLACEHOLDER,
+            Form::Password | Form::Document => PLACEHOLDER,
             Form::Fernet => PLACEHOLDER_KEY,
         })
     }
@@ -111,6 +124,14 @@ pub fn of(inventory: &Inventory) -> Vec<Wanted<'_>> {
             given: None,
             form: Form::Fernet,
         });
+    }
+    if let Some(backup) = &inventory.backup {
+        list.push(password(Backup::PASSWORD, None));
+        list.extend(backup.secrets().map(|(name, given, document)| Wanted {
+            name,
+            given: Some(given),
+            form: if document { Form::Document } else { Form::Password },
+        }));
     }
     if let Some(given) = &inventory.become_password {
         list.push(password("become_password", Some(given)));
