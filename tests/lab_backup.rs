@@ -154,7 +154,7 @@ fn backups_are_taken_proved_and_restored_to_a_second() {
     println!("restored in {} ms", proved["ms"]);
     let second = two_marks(&stack);
     let said = drill(&stack, &["--to", &second]).exits(0);
-    assert!(said.stdout.contains("\"drill\""), "{}", said.stdout);
+    assert!(said.stdout.contains("\"restored\""), "{}", said.stdout);
     assert_eq!(
         stack.on("32", "ls -d /var/lib/mysql.hactl-* 2>/dev/null || :"),
         "",
