@@ -28,26 +28,41 @@ pub struct Heard {
     pub failures: Vec<HostFailure>,
 }
 
+/// Hosts that have not answered yet, and are not given up as quickly as one that nothing comes back from.
+#[derive(Default)]
+struct Underway {
+    /// They are connected.
+    connected: BTreeSet<String>,
+    /// They still do something of a run that was cut off.
+    settling: BTreeSet<String>,
+}
+
 impl Engine {
     /// Asks all hosts side by side.
     pub async fn hear(&self, questions: &(dyn Fn(&Host) -> Ask + Sync)) -> Heard {
         let started = Instant::now();
         let all: Vec<&Host> = self.inventory.hosts.values().collect();
         let mut open: BTreeSet<&str> = all.iter().map(|host| host.name.as_str()).collect();
-        let connected = Mutex::new(BTreeSet::new());
-        let answers = all.iter().map(|host| self.hear_one(host, questions(host), &connected));
+        let underway = Mutex::new(Underway::default());
+        let answers = all.iter().map(|host| self.hear_one(host, questions(host), &underway));
         let mut answers: FuturesUnordered<_> = answers.collect();
         let mut heard = Heard {
             hosts: Vec::new(),
             failures: Vec::new(),
         };
         loop {
-            let on_its_way = {
-                let connected = connected.lock().unwrap_or_else(PoisonError::into_inner);
-                open.iter().any(|name| connected.contains(*name))
+            let (on_its_way, settles) = {
+                let underway = underway.lock().unwrap_or_else(PoisonError::into_inner);
+                let any = |names: &BTreeSet<String>| open.iter().any(|name| names.contains(*name));
+                (any(&underway.connected), any(&underway.settling))
             };
             let enough = 2 * heard.hosts.len() >= all.len() && !on_its_way;
-            let limit = if enough { SHORT } else { LONG };
+            let limit = match (settles, enough) {
+                // The host ends that by itself.
+                (true, _) => Duration::MAX,
+                (false, true) => SHORT,
+                (false, false) => LONG,
+            };
             // Whether another one is connected by now is looked at again and again.
             let left = limit.saturating_sub(started.elapsed());
             match tokio::time::timeout(left.min(TICK), answers.next()).await {
@@ -90,21 +105,27 @@ impl Engine {
         &self,
         host: &Host,
         ask: Ask,
-        connected: &Mutex<BTreeSet<String>>,
+        underway: &Mutex<Underway>,
     ) -> Result<Surveyed, HostFailure> {
         let started = Instant::now();
         let failed = |error| HostFailure::transport(&host.name, &error);
         let mut link = self.links.link(host).await.map_err(failed)?;
-        connected
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(host.name.clone());
+        let underway = || underway.lock().unwrap_or_else(PoisonError::into_inner);
+        underway().connected.insert(host.name.clone());
         self.events.send(Event::HostConnected {
             host: host.name.clone(),
             backend: link.backend().into(),
             ms: millis(started),
         });
-        let seen = link.ask(&ask).await.map_err(failed)?;
+        let mut seen = link.ask(&ask).await.map_err(failed)?;
+        if self.settles && seen.facts.busy {
+            // What it said is about to change: a plan that was cut off may be opening it just now.
+            underway().settling.insert(host.name.clone());
+            let settled = self.settle(host, link.as_mut()).await;
+            underway().settling.remove(&host.name);
+            settled?;
+            seen = link.ask(&ask).await.map_err(failed)?;
+        }
         Ok(Surveyed {
             name: host.name.clone(),
             seen,

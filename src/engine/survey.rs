@@ -317,7 +317,7 @@ impl Engine {
     }
 
     /// A plan for a host that something is still changing would be a plan for another host.
-    async fn settle(&self, host: &Host, link: &mut dyn Link) -> Result<(), HostFailure> {
+    pub(super) async fn settle(&self, host: &Host, link: &mut dyn Link) -> Result<(), HostFailure> {
         let mut tell = |progress| {
             if let Progress::Waits(reason) = progress {
                 self.events.send(Event::HostWaits {

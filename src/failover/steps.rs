@@ -88,9 +88,7 @@ pub fn steps(
         if database && decision.fence != Fence::HandsOver {
             add(
                 FENCE,
-                maker
-                    .command("save what was received and logged", include_str!("save.sh"))
-                    .into(),
+                maker.save(!is_old && !is_new).into(),
             );
         }
         if topology.is_pair() && is_old && matches!(decision.fence, Fence::Stopped | Fence::HandsOver) {
@@ -204,6 +202,11 @@ impl Maker<'_> {
             name,
             script,
         )
+    }
+
+    fn save(&self, other: bool) -> Command {
+        let script = format!("OTHER={}\n{}", u8::from(other), include_str!("save.sh"));
+        self.command("save what was received and logged", &script)
     }
 
     fn stop(&self) -> Command {

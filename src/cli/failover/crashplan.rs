@@ -102,6 +102,10 @@ async fn carry_out(
     let mut asked = Asked::all(run).await;
     let surveyed = started.elapsed();
     show::silent(context, &asked.heard.failures);
+    if let Some(busy) = asked.busy() {
+        asked.close().await;
+        return Err(busy);
+    }
     let mut wish = Wish {
         switchover: args.switchover,
         to: args.to.clone(),

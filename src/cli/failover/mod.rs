@@ -14,7 +14,7 @@ use super::context::Context;
 use super::run::Run;
 use crate::engine::look::Heard;
 use crate::engine::{Approved, Summary, Survey, Surveyed};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::failover::{self, Said};
 use crate::inventory::{Host, HostRole};
 use crate::resource::replica::SEMI_SYNC;
@@ -50,6 +50,17 @@ impl Asked {
 
     fn names(&self) -> Vec<String> {
         self.heard.hosts.iter().map(|host| host.name.clone()).collect()
+    }
+
+    /// Why nothing can be decided now: a host is at work for another run, which may change who leads.
+    fn busy(&self) -> Option<Error> {
+        let mut failures = self.heard.failures.iter();
+        let failure = failures.find(|failure| failure.kind == Kind::Locked)?;
+        let error = Error::new(failure.kind, failure.message.clone());
+        Some(match &failure.hint {
+            Some(hint) => error.hint(hint.clone()),
+            None => error,
+        })
     }
 
     /// The steps as a plan for the hosts that answered.
