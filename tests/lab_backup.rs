@@ -149,7 +149,10 @@ fn backups_are_taken_proved_and_restored_to_a_second() {
     // It restores, on the replica, beside the live data; and to the second between two transactions.
     let said = drill(&stack, &[]).exits(0);
     let events = said.events();
-    let proved = events.iter().find(|event| event["event"] == "restored").expect("a drill");
+    let proved = events
+        .iter()
+        .find(|event| event["event"] == "restored")
+        .expect("a drill");
     assert_eq!(proved["host"], "db2");
     println!("restored in {} ms", proved["ms"]);
     let second = two_marks(&stack);

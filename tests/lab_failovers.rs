@@ -65,7 +65,10 @@ const SCENARIOS: [Scenario; 5] = [
 ];
 
 fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs_f64()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a clock")
+        .as_secs_f64()
 }
 
 fn lab(stack: &Stack, verb: &str, host: &str) {
@@ -130,7 +133,10 @@ fn once(stack: &Stack, scenario: &Scenario, run: usize) {
     let report = event(&over, "failover");
     // One that is cut off cannot be told, and acknowledges nothing that nobody receives.
     let twice = if scenario.fate == Fate::CutOff { 0 } else { both.len() };
-    println!("{}: run {run}: {seconds:.2} s, {looks} looks, {report}, {seen}", scenario.name);
+    println!(
+        "{}: run {run}: {seconds:.2} s, {looks} looks, {report}, {seen}",
+        scenario.name
+    );
     assert_eq!(seen["lost"], 0, "{seen}");
     assert_eq!(twice, 0, "two took writes at {both:?}");
     assert!(report.get("lost_unknown").is_none(), "{report}");

@@ -101,12 +101,7 @@ impl Engine {
         });
     }
 
-    async fn hear_one(
-        &self,
-        host: &Host,
-        ask: Ask,
-        underway: &Mutex<Underway>,
-    ) -> Result<Surveyed, HostFailure> {
+    async fn hear_one(&self, host: &Host, ask: Ask, underway: &Mutex<Underway>) -> Result<Surveyed, HostFailure> {
         let started = Instant::now();
         let failed = |error| HostFailure::transport(&host.name, &error);
         let mut link = self.links.link(host).await.map_err(failed)?;

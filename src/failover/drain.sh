@@ -33,6 +33,13 @@ if [ -n "$(of Master_Host)" ] && [ "$(of Slave_SQL_Running)" != Yes ]; then
     *) replay=1 ;;
     esac
 fi
+# Whose replica it was is known for as long as it follows nobody: the plan may be cut off before it leads.
+if [ -n "$(of Master_Host)" ]; then
+    mkdir -p -m 700 /var/lib/hactl/failover
+    printf 'fed_for %s\nfed_from %s\n' "$OLD_NAME" "$OLD_NAME" >/var/lib/hactl/failover/.feeds~
+    sync /var/lib/hactl/failover/.feeds~
+    mv -fT /var/lib/hactl/failover/.feeds~ /var/lib/hactl/failover/feeds
+fi
 wanted=$(of Gtid_IO_Pos)
 case $wanted in *[!0-9,-]*) refuse "a position that makes no sense: $wanted" ;; esac
 if [ -n "$replay" ]; then

@@ -82,12 +82,12 @@ impl Moved {
     }
 }
 
-/// One that was to take over, and got what it lacked from another first, when the plan was cut off.
+/// One that was to take over, and follows nobody or gets what it lacks from another first, when the plan was cut off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fed {
     /// Whose place it was to take.
     pub old: String,
-    /// Who had more.
+    /// Who had more; the same as `old` when nobody had.
     pub from: String,
 }
 

@@ -86,10 +86,7 @@ pub fn steps(
         }
         let database = view.has(HostRole::Db);
         if database && decision.fence != Fence::HandsOver {
-            add(
-                FENCE,
-                maker.save(!is_old && !is_new).into(),
-            );
+            add(FENCE, maker.save(!is_old && !is_new).into());
         }
         if topology.is_pair() && is_old && matches!(decision.fence, Fence::Stopped | Fence::HandsOver) {
             add(FENCE, maker.serves_no_more().into());

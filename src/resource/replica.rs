@@ -82,7 +82,7 @@ impl Replica {
 
 impl Kind for Replica {
     fn id(&self) -> String {
-        "replica".into()
+        STEP.into()
     }
 
     fn ask(&self, ask: &mut Ask) {
@@ -255,7 +255,10 @@ impl Kind for Writer {
     }
 }
 
-/// The step's name in plans.
+/// The name of a step that makes a server follow another, in plans.
+pub const STEP: &str = "replica";
+
+/// The same of semi-synchronous replication.
 pub const SEMI_SYNC: &str = "semi-sync";
 
 /// That the primary waits for a replica before it acknowledges (semi-synchronous replication), proven with a write.

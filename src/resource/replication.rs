@@ -215,7 +215,10 @@ mod tests {
     #[test]
     fn who_was_away_does_not_hold_off_one_that_has_rejoined() {
         let read = Replication::read;
-        let (first, second) = (read("replaced=db1 plan1\n"), read("replaced=db3 plan0\nreplaced=db1 plan2\n"));
+        let (first, second) = (
+            read("replaced=db1 plan1\n"),
+            read("replaced=db3 plan0\nreplaced=db1 plan2\n"),
+        );
         let cases = [
             ("", vec!["plan1", "plan2"]),
             ("returned=plan1\n", vec!["plan2"]),

@@ -55,7 +55,8 @@ fn declare(scope: &mut Scope) -> Result<()> {
     let mut question = "SELECT @@global.read_only AS read_only,".to_owned();
     if replicas > 0 {
         // `%%`: a word of printf.
-        question += " (SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%%') AS receivers,";
+        question +=
+            " (SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%%') AS receivers,";
     }
     let watch = scope
         .file(

@@ -16,9 +16,10 @@ use crate::engine::look::Heard;
 use crate::engine::{Approved, Summary, Survey, Surveyed};
 use crate::error::{Error, Kind, Result};
 use crate::failover::{self, Said};
-use crate::inventory::{Host, HostRole};
-use crate::resource::replica::SEMI_SYNC;
-use crate::plan::{self, Desired, Plan};
+use crate::inventory::Host;
+use crate::plan::{self, Desired, HostPlan, Plan};
+use crate::resource::replica;
+use crate::resource::replication::Replication;
 use crate::topology::{Live, Topology};
 
 /// Roles whose configuration depends on who leads.
@@ -112,12 +113,12 @@ async fn finish(context: &Context, run: &Run, names: &[String]) -> Result<Summar
         }
     }
     let failed: Vec<_> = survey.failures.iter().map(|failure| failure.host.as_str()).collect();
-    let databases = Topology::of(&run.engine.inventory).with_role(HostRole::Db);
-    let part = |host: &&Host| names.contains(&host.name) && !failed.contains(&host.name.as_str());
-    if databases.filter(part).count() < 2 {
+    let follows = |host: &Surveyed| Replication::seen(&host.seen).is_some_and(|its| !its.sources.is_empty());
+    let will = |host: &HostPlan| host.steps.iter().any(|step| step.id == replica::STEP);
+    if !survey.hosts.iter().any(follows) && !survey.plan.hosts.iter().any(will) {
         // Nobody is left that could acknowledge: there is nothing to wait for, and the report says so.
         for host in &mut survey.plan.hosts {
-            host.steps.retain(|step| step.id != SEMI_SYNC);
+            host.steps.retain(|step| step.id != replica::SEMI_SYNC);
         }
     }
     if !failed.is_empty() {
