@@ -3,6 +3,16 @@
 sql() { mariadb --no-defaults --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
 answers() { sql -e 'SELECT 1' >/dev/null 2>&1; }
 RUNTIME=/run/systemd/system/mariadb.service.d
+# The others say still that its place was taken. One that was cut off may be ending by itself just now (the gate that `apply`
+# made): that is waited for, since it would end what is started here.
+(flock -w 30 9 && : >/run/hactl-rejoins) 9>>/run/hactl-gate || { echo 'the gate is at work and does not end' >&2; exit 1; }
+# Held off still when it does not come back, by whatever was written before.
+held() {
+    [ "$1" != 0 ] || return 0
+    rm -f "$RUNTIME/70-hactl-rejoin.conf" /run/hactl-rejoins
+    [ -e /var/lib/hactl/fenced ] || printf 'hactl rejoin did not bring it back\n' >/var/lib/hactl/fenced
+}
+trap 'held $?' EXIT
 if pgrep -x mariadbd >/dev/null; then
     # One that was cut off and never ended: what waits for an acknowledgement must not be committed now.
     if [ "$(sql -e 'SELECT @@global.read_only')" != 1 ]; then
@@ -14,18 +24,10 @@ fi
 if ! pgrep -x mariadbd >/dev/null; then
     mkdir -p "$RUNTIME"
     printf '[Service]\nEnvironment="MYSQLD_OPTS=--init-rpl-role=SLAVE --skip-slave-start"\n' >"$RUNTIME/70-hactl-rejoin.conf"
-    # The others say still that its place was taken.
-    : >/run/hactl-rejoins
     rm -f /var/lib/hactl/fenced
     systemctl daemon-reload
     systemctl reset-failed mariadb.service 2>/dev/null || :
-    systemctl start mariadb.service || {
-        rm -f "$RUNTIME/70-hactl-rejoin.conf"
-        journalctl -u mariadb.service -n 15 -o cat --no-pager >&2
-        rm -f /run/hactl-rejoins
-        printf 'it does not start\n' >/var/lib/hactl/fenced
-        exit 1
-    }
+    systemctl start mariadb.service || { journalctl -u mariadb.service -n 15 -o cat --no-pager >&2; exit 1; }
     rm -f "$RUNTIME/70-hactl-rejoin.conf"
     systemctl daemon-reload
 fi
