@@ -32,7 +32,7 @@ for d in $seen; do mark bench; printf '%s\n' "$d"; done
 limited() { head -c 262144; }
 # file NAME PATH: a file of the bench.
 file() { if as test -f "$2"; then mark file "$1"; as cat -- "$2" 2>/dev/null | limited; fi; }
-query() { mariadb --no-defaults --connect-timeout=5 --batch --raw --skip-column-names -e "$1" 2>&1 </dev/null; }
+query() { mariadb --no-defaults --skip-ssl --connect-timeout=5 --batch --raw --skip-column-names -e "$1" 2>&1 </dev/null; }
 
 an_app() {
     _d=$1

@@ -1,5 +1,5 @@
 # It is where its log ends.
-sql() { mariadb --no-defaults --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
+sql() { mariadb --no-defaults --skip-ssl --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
 [ "$(sql -e 'SELECT @@global.read_only')" = 1 ] || { echo 'it takes writes' >&2; exit 1; }
 sql -e 'STOP ALL SLAVES; RESET SLAVE ALL'
 now=$(sql -e 'SELECT @@global.gtid_binlog_pos')

@@ -1,5 +1,5 @@
 # The old primary is where its log ends: from there it follows. apply points it at the new one.
-sql() { mariadb --no-defaults --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
+sql() { mariadb --no-defaults --skip-ssl --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
 [ "$(sql -e 'SELECT @@global.read_only')" = 1 ] || { echo 'it takes writes' >&2; exit 1; }
 sql -e 'SET GLOBAL rpl_semi_sync_master_enabled=OFF'
 now=$(sql -e 'SELECT @@global.gtid_binlog_pos')

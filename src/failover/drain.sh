@@ -1,10 +1,10 @@
 # This server applies all that it has received, and follows nobody then. $OLD: the old primary's address; $OLD_NAME; $PATIENCE:
 # seconds for what it has received. Gives $current, $slave and $binlog: where it is. peer COMMAND asks the old primary's host.
 # Nobody can write meanwhile: each client that starts is time, so it is few.
-sql() { mariadb --no-defaults --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
+sql() { mariadb --no-defaults --skip-ssl --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
 refuse() { printf '%s\n' "$*" >&2; exit 1; }
 
-state=$(mariadb --no-defaults --connect-timeout=5 -E -e 'SELECT @@global.read_only AS closed; SHOW SLAVE STATUS') ||
+state=$(mariadb --no-defaults --skip-ssl --connect-timeout=5 -E -e 'SELECT @@global.read_only AS closed; SHOW SLAVE STATUS') ||
     refuse 'MariaDB does not answer'
 # of FIELD: of its link, as it was just now.
 of() { printf '%s\n' "$state" | sed -n "s/^ *$1: //p" | head -n 1; }

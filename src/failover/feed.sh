@@ -12,7 +12,7 @@ if ! has 0.1; then
     sql -e 'START SLAVE'
     end=$(($(date +%s) + PATIENCE))
     until has 1; do
-        state=$(mariadb --no-defaults --connect-timeout=5 -E -e 'SHOW SLAVE STATUS')
+        state=$(mariadb --no-defaults --skip-ssl --connect-timeout=5 -E -e 'SHOW SLAVE STATUS')
         # One that does not connect yet tries again; what was refused stays refused.
         case $(of Slave_IO_Running)/$(of Slave_SQL_Running) in No/* | */No) stopped=1 ;; *) stopped= ;; esac
         if [ -n "$stopped" ] || [ "$(date +%s)" -ge "$end" ]; then

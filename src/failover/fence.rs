@@ -131,11 +131,16 @@ pub fn fence(
         true => "it could not be stopped",
         false => "it does not answer",
     };
+    let mut writers = unheard(topology, said);
+    let itself = writers.iter().any(|name| *name == primary);
+    writers.retain(|name| *name != primary);
+    let who = match writers.as_slice() {
+        _ if itself => "what runs on it writes to it".to_owned(),
+        [one] => format!("{one}, which writes to it, does not answer either"),
+        all => format!("{}, which write to it, do not answer either", all.join(", ")),
+    };
     Err((
-        format!(
-            "nothing keeps {primary} from taking writes: {reach}{power}, and neither does {}, which writes to it",
-            unheard(topology, said).join(", ")
-        ),
+        format!("nothing keeps {primary} from taking writes: {reach}{power}, and {who}"),
         format!(
             "switch {primary} off, look that it is off, and say how: --assume-fenced=powered-off-by-hand; nothing was changed"
         ),

@@ -1,7 +1,7 @@
 # This server applies what it has received, so that another can get it from its log. $UNTIL: up to there; $PATIENCE: seconds.
-sql() { mariadb --no-defaults --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
+sql() { mariadb --no-defaults --skip-ssl --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
 refuse() { printf '%s\n' "$*" >&2; exit 1; }
-state=$(mariadb --no-defaults --connect-timeout=5 -E -e 'SHOW SLAVE STATUS') || refuse 'MariaDB does not answer'
+state=$(mariadb --no-defaults --skip-ssl --connect-timeout=5 -E -e 'SHOW SLAVE STATUS') || refuse 'MariaDB does not answer'
 of() { printf '%s\n' "$state" | sed -n "s/^ *$1: //p" | head -n 1; }
 # The applying thread must never start when both stand still: what was received would be thrown away (facts/ha.md 1.5).
 if [ "$(of Slave_SQL_Running)" != Yes ]; then

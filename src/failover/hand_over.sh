@@ -1,6 +1,6 @@
 # The primary stops taking writes; what is under way ends or is refused. Should anything fail it takes them again.
 # Nobody can write until the other one takes over: each client that starts is time, so it is few.
-sql() { mariadb --no-defaults --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
+sql() { mariadb --no-defaults --skip-ssl --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
 # A plan that was cut off goes on, and another one may take writes by now: this one is never opened again then.
 if [ "$(sql -e 'SELECT @@global.read_only')" = 1 ]; then
     echo 'takes no writes already'

@@ -21,6 +21,9 @@ use crate::topology::Topology;
 /// The role that steps belong to, in plans and journals.
 pub const ROLE: &str = "crashplan";
 
+/// The step after which the candidate takes the writes.
+pub const TAKES: &str = "take the writes";
+
 /// Logs are saved, the old primary is held off.
 const FENCE: u8 = 1;
 /// Another one applies what it has and the candidate lacks.
@@ -297,7 +300,7 @@ impl Maker<'_> {
                 false => concat!(include_str!("drain.sh"), include_str!("lead.sh")),
             }
         );
-        let mut command = self.command("take the writes", &script);
+        let mut command = self.command(TAKES, &script);
         command.deadline = Duration::from_secs(patience + 60);
         if hands_over {
             command.input = Some(self.options(self.old.address, secrets)?);

@@ -129,7 +129,7 @@ impl Said {
             };
             said.sees.insert(name, sight);
         }
-        said.hears = matches!(beats.as_slice(), [first, last] if last > first);
+        said.hears = matches!(beats.as_slice(), [first, .., last] if last > first);
         said
     }
 }

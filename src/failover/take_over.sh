@@ -1,13 +1,13 @@
 # The primary has handed over, and this server takes the writes when it has all. $OLD_NAME, $PATIENCE: seconds for what it has
 # received; $MODE. Standard input: MariaDB's options for asking the old primary. Nobody can write meanwhile: each client that
 # starts is time, so it is few.
-sql() { mariadb --no-defaults --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
+sql() { mariadb --no-defaults --skip-ssl --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
 refuse() { printf '%s\n' "$*" >&2; exit 1; }
 cat >"$R/old.cnf"
 mariadb --defaults-file="$R/old.cnf" --batch --raw --skip-column-names >"$R/old" 2>"$R/said" \
     -e 'SELECT @@global.read_only; SELECT @@global.gtid_binlog_pos' &
 # Each variable alone: in an expression a switch may be read wrong (facts/ha.md 1.4).
-state=$(mariadb --no-defaults --connect-timeout=5 -E -e 'SELECT @@global.read_only AS closed; SHOW SLAVE STATUS')
+state=$(mariadb --no-defaults --skip-ssl --connect-timeout=5 -E -e 'SELECT @@global.read_only AS closed; SHOW SLAVE STATUS')
 case $state in
 *'closed: 0'*)
     case $state in *Master_Host:*) ;; *) wait; rm -f "$R/old.cnf"; echo 'it takes the writes already'; exit 0 ;; esac

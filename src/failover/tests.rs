@@ -151,7 +151,7 @@ fn who_takes_over_and_when_nobody_may() {
         (
             ["-", "of1 0-1-9", "of1 0-1-9"],
             "-sss",
-            "nothing keeps db1 from taking writes: it does not answer, and neither does app1, which writes to it",
+            "nothing keeps db1 from taking writes: it does not answer, and app1, which writes to it, does not answer either",
         ),
         // all were without power: closed, and the one that led has all
         (["closed 0-1-9", "of1 0-1-9", "of1 0-1-8"], "aaaa", "db1 -> db1, itself"),
@@ -312,7 +312,7 @@ fn the_ladder_of_what_holds_the_old_one_off() {
             "-sss",
             failed(Wish::default()),
             "nothing keeps db1 from taking writes: it does not answer, its power could not be taken away (exit status 1: no \
-             such chassis), and neither does app1, which writes to it",
+             such chassis), and app1, which writes to it, does not answer either",
         ),
         (&switch, down, "rrrr", failed(stuck.clone()), "db1 -> db2, network"),
         (&plain, down, "rrrr", stuck, "db1 -> db2, network"),

@@ -123,7 +123,7 @@ impl Command {
             if let Guard::Sql { query, value, .. } = guard {
                 let (query, value) = (script.blob(query.clone()), sh(value));
                 script.line(format!(
-                    "_row=$(mariadb --no-defaults --batch --raw --skip-column-names <{query} | head -n 1)\n\
+                    "_row=$(mariadb --no-defaults --skip-ssl --batch --raw --skip-column-names <{query} | head -n 1)\n\
                      [ \"$_row\" = {value} ] || _done=0"
                 ));
             }

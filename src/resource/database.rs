@@ -76,7 +76,7 @@ fn same_if(script: &mut Script, change: &Change, query: String) {
     if change.action == Action::Check {
         let blob = script.blob(Secret::new(query));
         script.line(format!(
-            "_answer=$(mariadb --no-defaults --batch --raw --skip-column-names <{blob}) || fail 'MariaDB does not answer'\n\
+            "_answer=$(mariadb --no-defaults --skip-ssl --batch --raw --skip-column-names <{blob}) || fail 'MariaDB does not answer'\n\
              [ \"$_answer\" != 1 ] || same"
         ));
     }
@@ -86,7 +86,7 @@ fn run_sql(script: &mut Script, statements: String) {
     // A server that is set to another mode would take the backslashes of a literal for themselves.
     let blob = script.blob(Secret::new(format!("SET SESSION sql_mode='';\n{statements}")));
     script.line(format!(
-        "mariadb --no-defaults --batch --skip-column-names <{blob} || fail 'MariaDB refused'"
+        "mariadb --no-defaults --skip-ssl --batch --skip-column-names <{blob} || fail 'MariaDB refused'"
     ));
 }
 
@@ -232,7 +232,7 @@ impl Kind for DatabaseUser {
             ));
             let hash = script.blob(Secret::new(format!("{}\n", self.hash())));
             script.line(format!(
-                "mariadb --no-defaults --batch --raw --skip-column-names --force <{questions} >\"$R/user\" 2>/dev/null"
+                "mariadb --no-defaults --skip-ssl --batch --raw --skip-column-names --force <{questions} >\"$R/user\" 2>/dev/null"
             ));
             let mut test = format!("grep -qF -f {hash} \"$R/user\"");
             for grant in &self.grants {
@@ -261,11 +261,11 @@ impl Kind for DatabaseUser {
         script.line(format!(
             "set -f\n\
              {{ cat {create} {alter}\n\
-             for _hash in $(mariadb --no-defaults --batch --raw --skip-column-names <{query} | grep -oE '[*][0-9A-F]{{40}}' | grep -vxF -f {new}); do\n\
+             for _hash in $(mariadb --no-defaults --skip-ssl --batch --raw --skip-column-names <{query} | grep -oE '[*][0-9A-F]{{40}}' | grep -vxF -f {new}); do\n\
              \x20   printf \" OR mysql_native_password USING '%s'\" \"$_hash\"\n\
              done\n\
              cat {rest}; }} >\"$R/sql\"\n\
-             mariadb --no-defaults --batch --skip-column-names <\"$R/sql\" || fail 'MariaDB refused'\n\
+             mariadb --no-defaults --skip-ssl --batch --skip-column-names <\"$R/sql\" || fail 'MariaDB refused'\n\
              rm -f \"$R/sql\""
         ));
         script

@@ -57,8 +57,8 @@ impl Kind for DatabaseAddresses {
             self.others()
         )));
         script.line(format!(
-            "mariadb --no-defaults --batch --raw --skip-column-names <{query} >\"$R/drop\" && \
-             mariadb --no-defaults <\"$R/drop\" || fail 'MariaDB refused'"
+            "mariadb --no-defaults --skip-ssl --batch --raw --skip-column-names <{query} >\"$R/drop\" && \
+             mariadb --no-defaults --skip-ssl <\"$R/drop\" || fail 'MariaDB refused'"
         ));
         script
     }

@@ -91,7 +91,7 @@ impl Kind for DatabaseServer {
 
 /// What `follows.sh` found before is what must be again.
 const CAUGHT_UP: &str = "[ \"$FOLLOWED\" = yes ] || exit 0\n\
-    mariadb --no-defaults --connect-timeout=5 -E -e 'SHOW SLAVE STATUS' >\"$R/link\" || exit 1\n\
+    mariadb --no-defaults --skip-ssl --connect-timeout=5 -E -e 'SHOW SLAVE STATUS' >\"$R/link\" || exit 1\n\
     if grep -q 'Slave_IO_Running: Yes' \"$R/link\" && grep -q 'Slave_SQL_Running: Yes' \"$R/link\" &&\n\
     \x20   grep -q 'Seconds_Behind_Master: 0$' \"$R/link\"; then exit 0; fi\n\
     echo 'it followed before, and has not caught up:'\n\

@@ -108,7 +108,7 @@ ask_sql() {
                 printf "SELECT '%s %s';\n%s;\n" "$T" "$index" "$query"
                 index=$((index + 1))
             done
-        } | timeout 20 mariadb --no-defaults --batch --raw --skip-column-names --force --connect-timeout=5 2>&1 >&4)
+        } | timeout 20 mariadb --no-defaults --skip-ssl --batch --raw --skip-column-names --force --connect-timeout=5 2>&1 >&4)
     } 4>&1
     printf '%s !\n%s\n' "$T" "$complaint"
 }

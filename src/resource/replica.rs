@@ -249,7 +249,7 @@ impl Kind for Writer {
 
     fn converge(&self, _: &Change, _: &Observed) -> Script {
         Script::new(
-            "mariadb --no-defaults --connect-timeout=5 -e 'SET GLOBAL read_only=OFF; SET GLOBAL event_scheduler=ON' || \
+            "mariadb --no-defaults --skip-ssl --connect-timeout=5 -e 'SET GLOBAL read_only=OFF; SET GLOBAL event_scheduler=ON' || \
              fail 'MariaDB refused'\n",
         )
     }
@@ -305,7 +305,7 @@ impl Kind for SemiSync {
     fn converge(&self, _: &Change, _: &Observed) -> Script {
         if !self.on {
             return Script::new(
-                "mariadb --no-defaults -e 'SET GLOBAL rpl_semi_sync_master_enabled=OFF' || fail 'MariaDB refused'\n",
+                "mariadb --no-defaults --skip-ssl -e 'SET GLOBAL rpl_semi_sync_master_enabled=OFF' || fail 'MariaDB refused'\n",
             );
         }
         Script::new(include_str!("semisync.sh"))

@@ -3,10 +3,10 @@
 DATA=/var/lib/mysql
 LOGS=/var/log/mysql
 
-sql() { mariadb --no-defaults --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
+sql() { mariadb --no-defaults --skip-ssl --connect-timeout=5 --batch --raw --skip-column-names "$@"; }
 
 # link FIELD: of the replication link, empty when there is none.
-link() { mariadb --no-defaults --connect-timeout=5 -E -e 'SHOW SLAVE STATUS' | sed -n "s/^ *$1: //p" | head -n 1; }
+link() { mariadb --no-defaults --skip-ssl --connect-timeout=5 -E -e 'SHOW SLAVE STATUS' | sed -n "s/^ *$1: //p" | head -n 1; }
 
 # follows SECONDS: waits until both threads run; 2 when what was received cannot be applied.
 follows() {

@@ -1,6 +1,6 @@
 # What MariaDB says of its part in the replication, a `name=value` a line. Reads only.
 {
-    mariadb --no-defaults --connect-timeout=5 -E 2>&1 <<'SQL' || :
+    mariadb --no-defaults --skip-ssl --connect-timeout=5 -E 2>&1 <<'SQL' || :
 SHOW ALL SLAVES STATUS;
 SELECT @@global.read_only AS read_only, @@global.gtid_binlog_state AS binlog_state, @@global.gtid_slave_pos AS slave_pos, @@global.rpl_semi_sync_master_enabled AS semi_sync_primary;
 SELECT COUNT(*) AS own_databases FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema');

@@ -59,7 +59,7 @@ fn declare(scope: &mut Scope) -> Result<()> {
         unit: "mariadb.service".into(),
         watches,
         on_change: OnChange::Restart,
-        health: "mariadb --no-defaults --connect-timeout=5 -e 'SELECT 1' >/dev/null".into(),
+        health: "mariadb --no-defaults --skip-ssl --connect-timeout=5 -e 'SELECT 1' >/dev/null".into(),
         // A recovery after a power cut reads the whole redo log; a replica gets what it missed.
         patience: Duration::from_secs(if leads { 120 } else { 600 }),
         // A replica starts as what it was.

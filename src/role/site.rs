@@ -198,7 +198,7 @@ fn dump(view: &HostView, gone: &Gone, database: &str) -> Command {
          mkdir -p -- {folder}\n\
          cd -- {folder}\n\
          rm -f -- failed\n\
-         {{ mariadb-dump --no-defaults --single-transaction --quick --routines --triggers --events --hex-blob \
+         {{ mariadb-dump --no-defaults --skip-ssl --single-transaction --quick --routines --triggers --events --hex-blob \
          --default-character-set=utf8mb4 {database} || : >failed; }} | gzip >database.sql.gz~\n\
          if [ -e failed ]; then rm -f -- failed database.sql.gz~; echo 'the dump failed; nothing was dropped'; exit 1; fi\n\
          gzip -dc database.sql.gz~ | tail -n 1 | grep -q '^-- Dump completed' || {{ echo 'the dump is not whole; nothing was dropped'; exit 1; }}\n\
@@ -223,7 +223,7 @@ fn drop_database(view: &HostView, gone: &Gone, database: &str) -> Command {
     );
     let dumped = format!("{}/database.sql.gz", gone.dropping(view));
     let run = format!(
-        "sql() {{ mariadb --no-defaults --batch --raw --skip-column-names; }}\n\
+        "sql() {{ mariadb --no-defaults --skip-ssl --batch --raw --skip-column-names; }}\n\
          foreign=$(printf '%s\\n' {foreign} | sql)\n\
          [ \"$foreign\" = 0 ] || {{ echo {refuse}; exit 1; }}\n\
          {wants_dump}\

@@ -24,7 +24,7 @@ hourly_canary() {
 
 # Whether a replica has what it should have.
 follows() {
-    mariadb --no-defaults --socket="$SOCKET" -E -e 'SHOW ALL SLAVES STATUS' >"$T/slaves" 2>/dev/null || return 1
+    mariadb --no-defaults --skip-ssl --socket="$SOCKET" -E -e 'SHOW ALL SLAVES STATUS' >"$T/slaves" 2>/dev/null || return 1
     grep -q 'Slave_IO_Running: Yes' "$T/slaves" && grep -q 'Slave_SQL_Running: Yes' "$T/slaves" || return 1
     _lag=$(sed -n 's/ *Seconds_Behind_Master: \([0-9]*\)$/\1/p' "$T/slaves" | head -n 1)
     [ -n "$_lag" ] && [ "$_lag" -lt 300 ]

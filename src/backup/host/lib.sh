@@ -18,7 +18,7 @@ trap 'exit 130' INT TERM HUP
 say() { printf '%s\n' "$*"; }
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
-sql() { mariadb --no-defaults --socket="$SOCKET" --connect-timeout=10 --batch --raw --skip-column-names -e "$1"; }
+sql() { mariadb --no-defaults --skip-ssl --socket="$SOCKET" --connect-timeout=10 --batch --raw --skip-column-names -e "$1"; }
 
 # Of two runs of one kind on this host the second waits for the first, but not for ever.
 alone() {

@@ -21,7 +21,7 @@ throw_away() {
     rm -rf "$S"
 }
 
-scratch_sql() { mariadb --no-defaults --socket="$S/socket" --batch --raw --skip-column-names "$@"; }
+scratch_sql() { mariadb --no-defaults --skip-ssl --socket="$S/socket" --batch --raw --skip-column-names "$@"; }
 
 # fetch SNAPSHOT SHA FOLDER: unpacks a stream there, if it is the one that was taken.
 fetch() {

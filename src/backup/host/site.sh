@@ -4,7 +4,7 @@
 # Called while the throw-away server runs: its copy of the database $DUMP.
 dump_site() {
     [ -n "$(scratch_sql -e "SHOW DATABASES LIKE '$(say "$DUMP" | sed 's/[_%]/\\&/g')'")" ] || fail "REFUSED: the database $DUMP is not in the backup"
-    mariadb-dump --no-defaults --socket="$S/socket" --single-transaction --routines --triggers --events --hex-blob \
+    mariadb-dump --no-defaults --skip-ssl --socket="$S/socket" --single-transaction --routines --triggers --events --hex-blob \
         --max-allowed-packet=1G "$DUMP" >"$STATE/$DUMP.sql" || fail "REFUSED: $DUMP cannot be dumped"
     step "$DUMP dumped"
 }
@@ -16,13 +16,13 @@ load_site() {
     is_writer || fail 'another host takes the writes by now'
     if [ ! -e "$STATE/$1.kept" ]; then
         sql "DROP DATABASE IF EXISTS \`$2\`; CREATE DATABASE \`$2\`" || exit 1
-        { mariadb-dump --no-defaults --socket="$SOCKET" --single-transaction --routines --triggers --events --hex-blob "$1"; echo $? >"$T/producer"; } |
-            mariadb --no-defaults --socket="$SOCKET" --binary-mode "$2" || fail "what $1 has cannot be kept"
+        { mariadb-dump --no-defaults --skip-ssl --socket="$SOCKET" --single-transaction --routines --triggers --events --hex-blob "$1"; echo $? >"$T/producer"; } |
+            mariadb --no-defaults --skip-ssl --socket="$SOCKET" --binary-mode "$2" || fail "what $1 has cannot be kept"
         [ "$(cat "$T/producer")" = 0 ] || fail "what $1 has cannot be kept"
         say "$2" >"$STATE/$1.kept"
     fi
     sql "DROP DATABASE IF EXISTS \`$1\`; CREATE DATABASE \`$1\`" &&
-        mariadb --no-defaults --socket="$SOCKET" --binary-mode "$1" <"$STATE/$1.sql" || fail "$1 cannot be loaded; what it had is in $(cat "$STATE/$1.kept")"
+        mariadb --no-defaults --skip-ssl --socket="$SOCKET" --binary-mode "$1" <"$STATE/$1.sql" || fail "$1 cannot be loaded; what it had is in $(cat "$STATE/$1.kept")"
     say "what $1 had is kept as $(cat "$STATE/$1.kept")"
     rm -f "$STATE/$1.kept" "$STATE/$1.sql"
 }

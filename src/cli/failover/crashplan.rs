@@ -1,7 +1,7 @@
 //! `hactl crashplan`
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::args::{InventoryArg, known_host};
 use super::super::change::{Consent, agrees, somebody_agrees};
@@ -10,7 +10,7 @@ use super::super::run::Run;
 use super::report::{Clocks, Report};
 use super::{Asked, drill, finish, join, names, power, show};
 use crate::dns::Dns;
-use crate::engine::Summary;
+use crate::engine::{Summary, history, journal};
 use crate::error::{Error, Kind, Result};
 use crate::failover::verify::{self, Standing};
 use crate::failover::{self, Decision, Fence, Power, Said, Wish, steps};
@@ -145,6 +145,7 @@ async fn carry_out(
             agreed_to = Some(decision.candidate.clone());
         }
         let begun = Instant::now();
+        let at = jiff::Timestamp::now();
         if let Err(why) = without_power(context, run, &decision).await {
             context.warn(&format!("{} is not held off by its power: {why}", decision.primary));
             wish.power = Power::Failed(why);
@@ -168,7 +169,7 @@ async fn carry_out(
         }
         let clocks = Clocks {
             survey: surveyed,
-            writable: begun.elapsed(),
+            writable: writable(run, &decision, at).unwrap_or_else(|| begun.elapsed()),
             ..Clocks::default()
         };
         return follow_up(context, run, dns, &decision, (&names, &said), clocks, begun, summary).await;
@@ -201,6 +202,16 @@ fn could_not_stop(run: &Run, decision: &Decision, summary: &Summary) -> bool {
         && decision.fence == Fence::Stopped
         && decision.resumes.is_none()
         && matches!(its, Some(its) if its.outcome == "failed" || its.outcome == "unreachable")
+}
+
+/// How long after `begun` the candidate took the writes, by this run's record.
+fn writable(run: &Run, decision: &Decision, begun: jiff::Timestamp) -> Option<Duration> {
+    let folder = journal::folder(&run.engine.inventory.cluster);
+    let record = history::local::read(&folder, &run.engine.run).ok()??;
+    let host = record.hosts.iter().find(|host| host.host == decision.candidate)?;
+    let step = host.steps.iter().rev().find(|step| step.step.ends_with(steps::TAKES))?;
+    let passed = Duration::try_from(step.started?.duration_since(begun)).ok()?;
+    Some(passed.saturating_add(Duration::from_millis(step.ms?)))
 }
 
 /// What follows when somebody new takes the writes: names, the other hosts, whether it holds.

@@ -16,7 +16,7 @@ use crate::report::Note;
 pub(super) struct Clocks {
     /// Asking everybody.
     pub survey: Duration,
-    /// From the agreement until writes were possible and led to the new primary.
+    /// From the agreement until the new primary took writes.
     pub writable: Duration,
     /// From the agreement until all that follows from it was done.
     pub finished: Duration,

@@ -16,7 +16,7 @@ if head=$(head -c 40 "$1/current/.git/HEAD" 2>/dev/null); then printf 'commit\t%
 for folder in "$2"/*.dropping; do [ ! -e "$folder" ] || printf 'dropping\t%s\n' "${folder##*/}"; done
 mark databases
 if command -v mariadb >/dev/null; then
-    ask() { timeout 20 mariadb --no-defaults --batch --raw --skip-column-names --force --connect-timeout=5 2>/dev/null; }
+    ask() { timeout 20 mariadb --no-defaults --skip-ssl --batch --raw --skip-column-names --force --connect-timeout=5 2>/dev/null; }
     echo mariadb
     printf '%s\n' "SELECT 'answers'" | ask
     exec 3>&1
