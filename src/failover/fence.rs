@@ -132,7 +132,7 @@ pub fn fence(
         false => "it does not answer",
     };
     let mut writers = unheard(topology, said);
-    let itself = writers.iter().any(|name| *name == primary);
+    let itself = writers.contains(&primary);
     writers.retain(|name| *name != primary);
     let who = match writers.as_slice() {
         _ if itself => "what runs on it writes to it".to_owned(),

@@ -23,6 +23,8 @@ pub const ROLE: &str = "crashplan";
 
 /// The step after which the candidate takes the writes.
 pub const TAKES: &str = "take the writes";
+/// The step with which an old primary that is fine hands over.
+pub const HANDS_OVER: &str = "stop taking writes";
 
 /// Logs are saved, the old primary is held off.
 const FENCE: u8 = 1;
@@ -97,10 +99,7 @@ pub fn steps(
         match &decision.fence {
             Fence::Stopped if is_old => add(FENCE, maker.stop().into()),
             Fence::HandsOver if is_old => {
-                add(
-                    FENCE,
-                    maker.command("stop taking writes", include_str!("hand_over.sh")).into(),
-                );
+                add(FENCE, maker.command(HANDS_OVER, include_str!("hand_over.sh")).into());
                 add(
                     STEER,
                     maker

@@ -7,10 +7,14 @@ use crate::inventory::{Host, HostRole};
 use crate::quote::sh_words;
 use crate::resource::replication::{self, Replication};
 use crate::resource::{Ask, Observed};
-use crate::role::dbcheck;
+use crate::role::{dbcheck, endpoint};
 use crate::topology::Topology;
 
 const VANTAGE: &str = "vantage";
+const ENDPOINT: &str = "endpoint";
+/// Since when the application of this host has had nobody to write to: `STATE,SECONDS`.
+const ENDPOINT_QUESTION: &str = "printf 'show stat mariadb_writer 2 -1\\n' | timeout 2 socat - UNIX-CONNECT:/run/haproxy/admin.sock \
+     | sed -n 's/^mariadb_writer,BACKEND,//p' | cut -d , -f 16,22";
 const RECORD: &str = "crash plans that were cut off";
 const LEFT: &str = "what crash plans left";
 
@@ -46,6 +50,8 @@ pub struct Said {
     pub sees: BTreeMap<String, Sight>,
     /// Whether it still gets heartbeats from the one that it follows.
     pub hears: bool,
+    /// Seconds that its application has had nobody to write to.
+    pub nobody_writes: Option<u64>,
     /// Its MariaDB's part; `None` when it has none.
     pub replication: Option<Replication>,
     /// A crash plan that made it the primary and was cut off.
@@ -76,6 +82,9 @@ pub fn questions(topology: Topology, host: &Host) -> Ask {
         VANTAGE,
         &format!("set -- {}\n{}", sh_words(&words), include_str!("vantage.sh")),
     );
+    if topology.host(&host.name).is_some_and(|view| endpoint::has(&view)) {
+        ask.test(ENDPOINT, ENDPOINT_QUESTION);
+    }
     if host.roles.contains(&HostRole::Db) {
         ask.test(replication::KEY, replication::QUESTION);
         ask.test(RECORD, record::QUESTION);
@@ -95,6 +104,10 @@ impl Said {
             fed: Fed::read(left),
             unfinished: Record::read(records),
             unread: record::unread(records),
+            nobody_writes: match text_of(ENDPOINT).trim().split_once(',') {
+                Some(("DOWN", seconds)) => seconds.parse().ok(),
+                _ => None,
+            },
             ..Said::default()
         };
         let text = seen
@@ -152,6 +165,11 @@ mod tests {
         assert_eq!(said.sees["db2"], Sight::Refuses);
         assert_eq!(said.sees["db3"], Sight::Silent);
         assert_eq!(said.sees["db4"], Sight::Answers);
-        assert!(said.hears && said.replication.is_none());
+        assert!(said.hears && said.replication.is_none() && said.nobody_writes.is_none());
+        for (output, wanted) in [("DOWN,31\n", Some(31)), ("UP,31\n", None), ("", None), ("DOWN\n", None)] {
+            let output = output.to_owned();
+            seen.tests.insert(ENDPOINT.into(), TestState { code: 0, output });
+            assert_eq!(Said::of(&seen).nobody_writes, wanted);
+        }
     }
 }

@@ -127,10 +127,13 @@ pub enum Note {
         new: String,
         /// Milliseconds of the survey.
         survey_ms: u64,
-        /// Milliseconds from the agreement until writes were possible.
+        /// Milliseconds from the agreement until the new primary took writes.
         writable_ms: u64,
         /// Milliseconds from the agreement until all that follows from it was done.
         finished_ms: u64,
+        /// Milliseconds that nobody could write, as far as known: from when a host's endpoint lost the old primary, else from
+        /// the command.
+        outage_ms: u64,
         /// Why it cannot be said that nothing is lost; absent: nothing that was acknowledged is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lost_unknown: Option<String>,

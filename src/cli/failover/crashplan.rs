@@ -1,16 +1,17 @@
 //! `hactl crashplan`
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::super::args::{InventoryArg, known_host};
 use super::super::change::{Consent, agrees, somebody_agrees};
 use super::super::context::{Context, Ended, Prepared};
 use super::super::run::Run;
-use super::report::{Clocks, Report};
+use super::clocks::{Clocks, Times};
+use super::report::Report;
 use super::{Asked, drill, finish, join, names, power, show};
 use crate::dns::Dns;
-use crate::engine::{Summary, history, journal};
+use crate::engine::Summary;
 use crate::error::{Error, Kind, Result};
 use crate::failover::verify::{self, Standing};
 use crate::failover::{self, Decision, Fence, Power, Said, Wish, steps};
@@ -144,8 +145,12 @@ async fn carry_out(
             }
             agreed_to = Some(decision.candidate.clone());
         }
-        let begun = Instant::now();
-        let at = jiff::Timestamp::now();
+        let times = Times {
+            started,
+            heard: asked.at,
+            begun: Instant::now(),
+            at: jiff::Timestamp::now(),
+        };
         if let Err(why) = without_power(context, run, &decision).await {
             context.warn(&format!("{} is not held off by its power: {why}", decision.primary));
             wish.power = Power::Failed(why);
@@ -167,12 +172,8 @@ async fn carry_out(
             }
             return Ok(summary);
         }
-        let clocks = Clocks {
-            survey: surveyed,
-            writable: writable(run, &decision, at).unwrap_or_else(|| begun.elapsed()),
-            ..Clocks::default()
-        };
-        return follow_up(context, run, dns, &decision, (&names, &said), clocks, begun, summary).await;
+        let clocks = Clocks::read(run, &decision, &said, surveyed, times);
+        return follow_up(context, run, dns, &decision, (&names, &said), (clocks, times), summary).await;
     }
 }
 
@@ -204,26 +205,14 @@ fn could_not_stop(run: &Run, decision: &Decision, summary: &Summary) -> bool {
         && matches!(its, Some(its) if its.outcome == "failed" || its.outcome == "unreachable")
 }
 
-/// How long after `begun` the candidate took the writes, by this run's record.
-fn writable(run: &Run, decision: &Decision, begun: jiff::Timestamp) -> Option<Duration> {
-    let folder = journal::folder(&run.engine.inventory.cluster);
-    let record = history::local::read(&folder, &run.engine.run).ok()??;
-    let host = record.hosts.iter().find(|host| host.host == decision.candidate)?;
-    let step = host.steps.iter().rev().find(|step| step.step.ends_with(steps::TAKES))?;
-    let passed = Duration::try_from(step.started?.duration_since(begun)).ok()?;
-    Some(passed.saturating_add(Duration::from_millis(step.ms?)))
-}
-
 /// What follows when somebody new takes the writes: names, the other hosts, whether it holds.
-#[allow(clippy::too_many_arguments)]
 async fn follow_up(
     context: &Context,
     run: &Run,
     dns: Option<&Dns>,
     decision: &Decision,
     (names, said): (&[String], &BTreeMap<String, Said>),
-    clocks: Clocks,
-    begun: Instant,
+    (clocks, times): (Clocks, Times),
     mut summary: Summary,
 ) -> Result<Summary> {
     let stopped = |name: &&String| decision.fence.replaces() && **name == decision.primary;
@@ -234,7 +223,7 @@ async fn follow_up(
     if summary.exit_code == 0 {
         summary.exit_code = led.exit_code;
     }
-    let finished = begun.elapsed();
+    let finished = times.begun.elapsed();
     let standing = verify(context, run, decision, &mut summary).await?;
     let clocks = Clocks { finished, ..clocks };
     let report = Report::of(decision, said, &clocks, &standing, &led.text, summary.exit_code);

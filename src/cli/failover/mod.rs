@@ -1,5 +1,6 @@
 //! What `crashplan` and `rejoin` share: asking everybody, carrying decided steps out, and what follows from who leads.
 
+mod clocks;
 pub mod crashplan;
 mod drill;
 mod names;
@@ -9,6 +10,7 @@ mod report;
 mod show;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use super::context::Context;
 use super::run::Run;
@@ -28,6 +30,8 @@ const FOLLOWS: [&str; 3] = ["mariadb", "dbcheck", "endpoint"];
 /// What all hosts say, and the connections to those that answer.
 struct Asked {
     heard: Heard,
+    /// When all had answered.
+    at: Instant,
     said: BTreeMap<String, Said>,
 }
 
@@ -39,7 +43,8 @@ impl Asked {
         run.settle().await;
         let said = heard.hosts.iter().map(|host| (host.name.clone(), Said::of(&host.seen)));
         let said = said.collect();
-        Asked { heard, said }
+        let at = Instant::now();
+        Asked { heard, at, said }
     }
 
     fn said(&self) -> BTreeMap<&str, Said> {

@@ -5,22 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::context::Context;
+use super::clocks::Clocks;
 use crate::engine::{Engine, journal};
 use crate::failover::decision::lost;
 use crate::failover::verify::Standing;
 use crate::failover::{Decision, Fence, Said};
 use crate::report::Note;
-
-/// How long its parts took.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Clocks {
-    /// Asking everybody.
-    pub survey: Duration,
-    /// From the agreement until the new primary took writes.
-    pub writable: Duration,
-    /// From the agreement until all that follows from it was done.
-    pub finished: Duration,
-}
 
 /// What there is to say at the end.
 pub(super) struct Report {
@@ -73,6 +63,7 @@ impl Report {
              \x20 survey             {}\n\
              \x20 until writable     {} after it was agreed to\n\
              \x20 until all followed {}\n\
+             \x20 nobody could write {}\n\
              \x20 lost transactions  {loss}\n\
              \x20 takes writes now   {}\n\
              \x20 replicas left      {left}{missing}\n\
@@ -80,6 +71,7 @@ impl Report {
             seconds(clocks.survey),
             seconds(clocks.writable),
             seconds(clocks.finished),
+            clocks.outage.text(),
             match standing.writers.is_empty() {
                 true => "nobody".to_owned(),
                 false => standing.writers.join(", "),
@@ -105,6 +97,7 @@ impl Report {
             survey_ms: millis(clocks.survey),
             writable_ms: millis(clocks.writable),
             finished_ms: millis(clocks.finished),
+            outage_ms: millis(clocks.outage.time),
             lost_unknown: unknown,
             writers: standing.writers.clone(),
             followers: standing.followers.clone(),
