@@ -7,6 +7,7 @@ use std::io::Read;
 
 use common::crash::{cluster, open};
 use common::stack::{Options, Stack};
+use common::vault;
 
 /// Types a command, and tells what came back, on either stream, as a terminal without a person has it.
 fn types(stack: &Stack, words: &[&str], code: i32) {
@@ -117,4 +118,33 @@ fn a_pair() {
         !["starting", "initializing"].contains(&&*stack.on("11", "systemctl is-system-running || :"))
     });
     block("pair-rejoin", || types(&stack, &["rejoin", "srv1", "--yes"], 0));
+}
+
+#[test]
+#[ignore = "scripts/runbook runs it"]
+fn backups() {
+    let stack = vault::cluster(140);
+    let _ = stack.apply(&[]).exits(0);
+    stack.settled();
+    let _ = sql(
+        &stack,
+        "31",
+        "CREATE TABLE guestbook.invoices (id INT); INSERT INTO guestbook.invoices VALUES (1), (2)",
+    );
+    let _ = stack.hactl(&["backup"]).exits(0);
+    // The first second that somebody's mistake is in, as it would be found in a log.
+    let moment = stack.on(
+        "31",
+        "then=$(date +%s); while [ \"$(date +%s)\" = \"$then\" ]; do sleep 0.02; done\n\
+         mariadb -e 'DELETE FROM guestbook.invoices'\n\
+         date -u +%Y-%m-%dT%H:%M:%SZ",
+    );
+    let _ = stack.hactl(&["backup"]).exits(0);
+    block("backups", || types(&stack, &["backup", "list"], 0));
+    block("restore-drill", || {
+        types(&stack, &["restore", "--drill", "--to", &moment], 0)
+    });
+    block("restore", || types(&stack, &["restore", "--to", &moment, "--yes"], 0));
+    assert_eq!(sql(&stack, "31", "SELECT COUNT(*) FROM guestbook.invoices").trim(), "2");
+    stack.settled();
 }

@@ -12,4 +12,5 @@ pub mod sampler;
 pub mod sandbox;
 pub mod sshd;
 pub mod stack;
+pub mod vault;
 pub mod visitor;
