@@ -84,6 +84,14 @@ impl Context {
         self.overlay(loaded)
     }
 
+    /// The same in need, without a word of what could be better.
+    ///
+    /// # Errors
+    /// Everything that is wrong in it.
+    pub fn inventory_in_need(&self, arg: &InventoryArg) -> Result<Loaded> {
+        self.overlay(inventory::load(&arg.inventory)?)
+    }
+
     /// Lays the command line's options over an inventory.
     ///
     /// # Errors
@@ -245,7 +253,7 @@ impl Prepared {
     /// # Errors
     /// Of the inventory, templates or secrets.
     pub fn in_need(context: &Context, arg: &InventoryArg) -> Result<Self> {
-        let loaded = context.overlay(inventory::load(&arg.inventory)?)?;
+        let loaded = context.inventory_in_need(arg)?;
         Self::from(context, loaded, Vec::new(), Missing::StandIn)
     }
 

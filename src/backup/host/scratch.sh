@@ -159,7 +159,7 @@ replay() {
         [ "$applied" = 0 ] || fail "REFUSED: binary logs cannot be applied: $(last "$T/apply")"
         rm -rf "$S/logs/$snapshot"
     done 3<"$T/order"
-    step "$(wc -l <"$T/logs") binary logs applied${stop:+, up to $stop UTC}"
+    step "binary logs applied${stop:+, up to $stop UTC}: $(wc -l <"$T/logs")"
 }
 
 # ---- restoring ------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
-    let loaded = context.inventory(&args.inventory)?;
+    let loaded = context.inventory_in_need(&args.inventory)?;
     let inventory = &loaded.inventory;
     let backup = of(inventory)?;
     let targets = targets(backup, args.target.as_deref())?;

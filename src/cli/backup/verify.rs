@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
-    let loaded = context.inventory(&args.inventory)?;
+    let loaded = context.inventory_in_need(&args.inventory)?;
     let inventory = &loaded.inventory;
     let targets = targets(of(inventory)?, args.target.as_deref())?;
     let names: Vec<String> = inventory.hosts.keys().cloned().collect();

@@ -20,7 +20,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
-    let loaded = context.inventory(&args.inventory)?;
+    let loaded = context.inventory_in_need(&args.inventory)?;
     let (dns, _) = super::names(&loaded.inventory)?;
     let looks = context.block_on(async { Ok(dns.look().await) })?;
     let mut rows = Vec::new();

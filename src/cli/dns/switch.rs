@@ -36,7 +36,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Ended> {
-    let loaded = context.inventory(&args.inventory)?;
+    let loaded = context.inventory_in_need(&args.inventory)?;
     if loaded.inventory.dns.is_none() {
         return Err(super::without(&loaded.inventory));
     }

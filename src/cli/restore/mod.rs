@@ -56,7 +56,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Ended> {
         return Err(Error::usage("restore does not know which moment to go back to")
             .hint("--to TIME, --newest or --backup NAME; --drill tries it without touching anything"));
     }
-    let loaded = context.inventory(&args.inventory)?;
+    let loaded = context.inventory_in_need(&args.inventory)?;
     let target = targets(of(&loaded.inventory)?, args.target.as_deref())?.remove(0);
     if args.drill {
         return drill::run(args, context, &loaded.inventory, &target, &wish);

@@ -124,10 +124,13 @@ fn what(restore: &Restore, wish: &Wish) -> String {
         None => format!("the end of the backup, {}", time(base.last().ended)),
     };
     format!(
-        "the whole database goes back to {end}: {} of {}, and {} binary logs. What came after that is not in it any more; the\n\
+        "the whole database goes back to {end}: {} of {}, and {}. What came after that is not in it any more; the\n\
          data of now are kept on the hosts under another name. The application is stopped meanwhile.\n",
         base.last().run,
         restore.target,
-        logs.len()
+        match logs.len() {
+            1 => "a binary log".to_owned(),
+            count => format!("{count} binary logs"),
+        }
     )
 }
