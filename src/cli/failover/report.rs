@@ -16,7 +16,7 @@ use crate::report::Note;
 pub(super) struct Report {
     note: Note,
     text: String,
-    hint: Option<String>,
+    hints: Vec<String>,
 }
 
 impl Report {
@@ -85,12 +85,17 @@ impl Report {
                 false => format!(" in place of {old}"),
             },
         );
-        let hint = match decision.fence {
-            Fence::HandsOver | Fence::Itself => None,
-            _ => Some(format!(
+        let mut hints = Vec::new();
+        if decision.fence.replaces() {
+            hints.push(format!(
                 "hactl rejoin {old}   (when its host is back: it is held off until then)"
-            )),
-        };
+            ));
+        }
+        let others = standing.missing.iter().filter(|host| *host != old);
+        let others: Vec<_> = others.map(String::as_str).collect();
+        if !others.is_empty() {
+            hints.push(format!("hactl apply   (when {} can follow again)", others.join(", ")));
+        }
         let note = Note::Failover {
             old: old.clone(),
             new: new.clone(),
@@ -104,14 +109,14 @@ impl Report {
             semi_sync: standing.semi_sync,
             complete,
         };
-        Report { note, text, hint }
+        Report { note, text, hints }
     }
 
     /// Prints it, and keeps it.
     pub fn show(&self, context: &Context, engine: &Engine) {
         context.console.result(&self.text);
         context.console.line(&self.note);
-        if let Some(hint) = &self.hint {
+        for hint in &self.hints {
             context.hint(hint);
         }
         let folder = journal::folder(&engine.inventory.cluster);
