@@ -29,7 +29,8 @@ fn types(stack: &Stack, words: &[&str], code: i32) {
 
 /// A block of the page.
 fn block(name: &str, shows: impl FnOnce()) {
-    println!("begin {name}");
+    // What runs the tests prints a dot after each, and no end of the line.
+    println!("\nbegin {name}");
     shows();
     println!("end {name}");
 }
