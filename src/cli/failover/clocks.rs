@@ -47,8 +47,8 @@ pub(super) enum Seen {
 pub(super) struct Times {
     /// The command was typed.
     pub started: Instant,
-    /// All had answered.
-    pub heard: Instant,
+    /// Everybody was asked: who answers does so at once.
+    pub asked: Instant,
     /// It was agreed to.
     pub begun: Instant,
     /// The same, by the clock of the record.
@@ -97,7 +97,7 @@ impl Outage {
         let endpoints = said.iter().filter_map(|(name, said)| Some((said.nobody_writes?, name)));
         match endpoints.max_by_key(|(seconds, _)| *seconds) {
             Some((seconds, name)) => Outage {
-                time: taken.saturating_duration_since(times.heard) + Duration::from_secs(seconds),
+                time: taken.saturating_duration_since(times.asked) + Duration::from_secs(seconds),
                 seen: Seen::Endpoint(name.clone()),
             },
             None => Outage {
@@ -127,7 +127,7 @@ mod tests {
         let started = Instant::now();
         let times = Times {
             started,
-            heard: started + Duration::from_millis(200),
+            asked: started + Duration::from_millis(200),
             begun: started + Duration::from_secs(10),
             at: jiff::Timestamp::now(),
         };

@@ -147,7 +147,7 @@ async fn carry_out(
         }
         let times = Times {
             started,
-            heard: asked.at,
+            asked: asked.at,
             begun: Instant::now(),
             at: jiff::Timestamp::now(),
         };

@@ -30,20 +30,20 @@ const FOLLOWS: [&str; 3] = ["mariadb", "dbcheck", "endpoint"];
 /// What all hosts say, and the connections to those that answer.
 struct Asked {
     heard: Heard,
-    /// When all had answered.
+    /// When they were asked.
     at: Instant,
     said: BTreeMap<String, Said>,
 }
 
 impl Asked {
     async fn all(run: &Run) -> Asked {
+        let at = Instant::now();
         let topology = Topology::of(&run.engine.inventory);
         let questions = |host: &Host| failover::questions(topology, host);
         let heard = run.engine.hear(&questions).await;
         run.settle().await;
         let said = heard.hosts.iter().map(|host| (host.name.clone(), Said::of(&host.seen)));
         let said = said.collect();
-        let at = Instant::now();
         Asked { heard, at, said }
     }
 
