@@ -172,4 +172,59 @@ mod tests {
             assert_eq!(Said::of(&seen).nobody_writes, wanted);
         }
     }
+
+    /// A server that says `word` to whoever connects, when `late` has passed; nothing when it is empty. Gives its port.
+    fn server(word: &'static str, late: std::time::Duration) -> u16 {
+        use std::io::Write;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for mut one in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    std::thread::sleep(late);
+                    let _ = one.write_all(word.as_bytes());
+                    if word.is_empty() {
+                        std::thread::park();
+                    }
+                });
+            }
+        });
+        port
+    }
+
+    #[test]
+    fn a_slow_host_is_no_silent_one() {
+        use std::time::Duration;
+        let now = Duration::ZERO;
+        let (greets, silent) = (server("J\0\0\0", now), server("", now));
+        let slow = server("HTTP/1.0 200 OK\r\n\r\n", Duration::from_millis(800));
+        let closed = server("HTTP/1.0 503 Unavailable\r\n\r\n", now);
+        // Bound and dropped: nobody listens there.
+        let gone = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let databases = [
+            ("db1", greets, slow),
+            ("db2", greets, closed),
+            ("db3", silent, slow),
+            ("db4", gone.port(), slow),
+        ];
+        let words = databases.iter().flat_map(|(name, port, check)| {
+            [
+                (*name).to_owned(),
+                "127.0.0.1".to_owned(),
+                port.to_string(),
+                check.to_string(),
+            ]
+        });
+        let script = format!("set -- {}\n{}", sh_words(words), include_str!("vantage.sh"));
+        let said = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        let output = String::from_utf8_lossy(&said.stdout).into_owned();
+        let mut seen = Observed::bare(Facts::assumed());
+        seen.tests.insert(VANTAGE.into(), TestState { code: 0, output });
+        let sees = Said::of(&seen).sees;
+        let sights = ["db1", "db2", "db3", "db4"].map(|name| sees[name]);
+        assert_eq!(sights, [Sight::Writes, Sight::Answers, Sight::Silent, Sight::Refuses]);
+    }
 }
