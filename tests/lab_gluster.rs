@@ -283,11 +283,28 @@ fn to_the_disks(stack: &Stack) {
     stack.settled();
 }
 
+/// Which files from another host are empty when they have just come to the volume, in the eyes of a host that lists them again
+/// and again: GlusterFS keeps for a second what such a host has seen of them, even before they had their names.
+const LOOK: &str = "cd /tmp && touch looks
+    while [ -e /tmp/looks ]; do
+        cd /var/lib/hactl/gluster/mount/erp.example.com/public/files 2>/dev/null || { sleep 0.1; continue; }
+        ls -la >/dev/null 2>&1 || :
+        for one in many-*.txt; do
+            [ ! -e \"$one\" ] || [ -s \"$one\" ] || echo \"$one\"
+        done
+    done";
+
 /// An apply that is killed in the middle, and another; no visitor misses a file.
 fn back_while_they_are_read(stack: &Stack) {
+    let many = "for n in $(seq 1000); do echo many >many-$n.txt; done";
+    stack.on(
+        "13",
+        &format!("cd {FILES}/public/files && runuser -u frappe -- sh -c '{many}'"),
+    );
     stack.edit_inventory("files: rsync", "files: gluster");
     let moved = AtomicBool::new(false);
     let seen = std::thread::scope(|scope| {
+        let looker = scope.spawn(|| stack.on("12", LOOK));
         let reader = scope.spawn(|| {
             let mut seen = BTreeMap::<_, usize>::new();
             while !moved.load(Ordering::Relaxed) {
@@ -296,10 +313,16 @@ fn back_while_they_are_read(stack: &Stack) {
             }
             seen
         });
-        let cut = stack.apply_killed_at("on the volume", Duration::from_millis(300));
-        println!("killed at {cut:?}");
-        let _ = stack.apply(&[]).exits(0);
+        let applier = scope.spawn(|| {
+            let cut = stack.apply_killed_at("on the volume", Duration::from_millis(300));
+            println!("killed at {cut:?}");
+            let _ = stack.apply(&[]).exits(0);
+        });
+        let applied = applier.join();
         moved.store(true, Ordering::Relaxed);
+        stack.on("12", "rm /tmp/looks");
+        applied.expect("applied");
+        assert_eq!(looker.join().expect("the looker"), "", "were empty");
         reader.join().expect("the reader")
     });
     println!("a file was seen meanwhile: {seen:?}");

@@ -305,6 +305,7 @@ fn mount(scope: &mut Scope) -> Result<()> {
         "volume": sh(&volume(topology)),
         "base": BASE,
         "mount": MOUNT,
+        "host": sh(&scope.view.host.name),
         "path": sh(scope.inventory().app.path()),
         "user": sh(&scope.inventory().app.process().user),
         "servers": servers.collect::<Vec<_>>().join(" "),
