@@ -283,16 +283,18 @@ fn to_the_disks(stack: &Stack) {
     stack.settled();
 }
 
-/// Which files from another host are empty when they have just come to the volume, in the eyes of a host that lists them again
-/// and again: GlusterFS keeps for a second what such a host has seen of them, even before they had their names.
-const LOOK: &str = "cd /tmp && touch looks
+/// What a host that lists the volume's folder again and again sees of another host's files that are not whole. GlusterFS keeps
+/// for a second what it has seen of a file before that had its name, so that a visitor gets an empty one.
+const LOOK: &str = "touch /tmp/looks
     while [ -e /tmp/looks ]; do
         cd /var/lib/hactl/gluster/mount/erp.example.com/public/files 2>/dev/null || { sleep 0.1; continue; }
-        ls -la >/dev/null 2>&1 || :
-        for one in many-*.txt; do
-            [ ! -e \"$one\" ] || [ -s \"$one\" ] || echo \"$one\"
+        for one in .many-*; do
+            [ \"$one\" = '.many-*' ] || echo \"$one\"
         done
-    done";
+        for one in many-*; do
+            [ ! -e \"$one\" ] || [ -s \"$one\" ] || echo \"$one is empty\"
+        done
+    done | sort | uniq -c | head -n 5";
 
 /// An apply that is killed in the middle, and another; no visitor misses a file.
 fn back_while_they_are_read(stack: &Stack) {
@@ -322,7 +324,7 @@ fn back_while_they_are_read(stack: &Stack) {
         moved.store(true, Ordering::Relaxed);
         stack.on("12", "rm /tmp/looks");
         applied.expect("applied");
-        assert_eq!(looker.join().expect("the looker"), "", "were empty");
+        assert_eq!(looker.join().expect("the looker"), "", "were not whole");
         reader.join().expect("the reader")
     });
     println!("a file was seen meanwhile: {seen:?}");
