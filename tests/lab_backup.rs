@@ -4,7 +4,7 @@
 mod common;
 
 use common::stack::{Said, Stack};
-use common::vault::cluster;
+use common::vault::{cluster, newest};
 
 fn sql(stack: &Stack, host: &str, query: &str) -> String {
     stack.on(host, &format!("mariadb -N -e {}", hactl::quote::sh(query)))
@@ -237,16 +237,4 @@ fn backups_are_taken_proved_and_restored_to_a_second() {
         "0"
     );
     assert_eq!(stack.on("31", "ls /etc/hactl/backup.conf 2>/dev/null || :"), "");
-}
-
-/// Name of the newest good copy.
-fn newest(stack: &Stack) -> String {
-    let said = stack.hactl(&["backup", "list", "--format", "json"]).exits(0);
-    let runs: Vec<String> = said
-        .events()
-        .iter()
-        .filter_map(|event| event["run"].as_str().map(str::to_owned))
-        .filter(|run| run.contains("-db"))
-        .collect();
-    runs.last().expect("a backup").clone()
 }

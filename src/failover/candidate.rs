@@ -75,6 +75,9 @@ fn contender(topology: Topology, primary: &str, host: &Host, said: &BTreeMap<&st
     let was_fed = its.fed.as_ref().filter(|fed| fed.old == primary);
     let was_fed = was_fed.is_some_and(|fed| link.is_none() || its.follows(topology, &fed.from));
     let errant = errant(host, replication, said);
+    let others = said.values().filter_map(|said| said.replication.as_ref());
+    let given_up: Vec<_> = others.flat_map(|said| &said.given_up).copied().collect();
+    let lost = replication.lost(&given_up);
     contender.excluded = if replication.fenced.is_some() {
         Some("is fenced: hactl rejoin brings it back".into())
     } else if replication.no_data || replication.is_virgin() {
@@ -85,6 +88,11 @@ fn contender(topology: Topology, primary: &str, host: &Host, said: &BTreeMap<&st
         Some("follows another server".into())
     } else if !errant.is_empty() {
         Some(format!("has transactions that no other has ({})", errant.join(", ")))
+    } else if !lost.is_empty() {
+        Some(format!(
+            "has what a restore from a backup gave up ({})",
+            lost.join(", ")
+        ))
     } else if let Some(link) = link.filter(|link| link.cannot_apply) {
         Some(format!("cannot apply what it received: {}", link.error))
     } else {
@@ -92,7 +100,7 @@ fn contender(topology: Topology, primary: &str, host: &Host, said: &BTreeMap<&st
         behind.map(|lag| format!("is {lag} s behind"))
     };
     let excluded = contender.excluded.is_some();
-    if its.follows(topology, primary) && replication.fenced.is_none() && errant.is_empty() {
+    if its.follows(topology, primary) && replication.fenced.is_none() && errant.is_empty() && lost.is_empty() {
         // What was received can be applied while one of the threads runs: one that stands still would lose it.
         let works = link.is_some_and(|link| link.applies == "Yes" || link.receives != "No");
         contender.gives = match works && !excluded {

@@ -57,12 +57,18 @@ pub fn primary(topology: Topology, said: &BTreeMap<&str, Said>, name: &str) -> s
     }
 }
 
-/// Whether that host follows already, and nobody holds it off.
+/// Whether that host follows already, and nobody holds it off. One that has what a restore gave up cannot follow, whatever it
+/// is set up to do.
 pub fn is_replica(topology: Topology, said: &BTreeMap<&str, Said>, name: &str, primary: &str) -> bool {
     let held_off = !from(said, name).is_empty();
     let its = said.get(name);
     let own = its.and_then(|said| said.replication.as_ref());
-    !held_off && own.is_some_and(|own| own.fenced.is_none()) && its.is_some_and(|its| its.follows(topology, primary))
+    let leads = said.get(primary).and_then(|said| said.replication.as_ref());
+    let lost = |own: &Replication| leads.is_some_and(|leads| !own.lost(&leads.given_up).is_empty());
+    !held_off
+        && own.is_some_and(|own| !lost(own))
+        && own.is_some_and(|own| own.fenced.is_none())
+        && its.is_some_and(|its| its.follows(topology, primary))
 }
 
 /// The plans that took its place, by the word of those that answer.
@@ -78,10 +84,16 @@ fn from<'a>(said: &'a BTreeMap<&str, Said>, name: &str) -> Vec<&'a str> {
 pub fn compare(own: &Replication, primary: &Replication) -> Histories {
     let mut has = primary.logged.clone();
     has.join(&GtidState::read(&primary.applied));
-    let errant = own.logged.errant(&has, &primary.seeded);
+    let mut errant = own.logged.errant(&has, &primary.seeded);
+    for lost in own.lost(&primary.given_up) {
+        if !errant.contains(&lost) {
+            errant.push(lost);
+        }
+    }
+    let common = own.logged.without(&primary.given_up).common(&has);
     match errant.is_empty() {
         true => Histories::Agree,
-        false => Histories::Differ(errant, own.logged.common(&has).to_string()),
+        false => Histories::Differ(errant, common.to_string()),
     }
 }
 
@@ -198,6 +210,14 @@ mod tests {
             ),
             // the primary was copied from it at 60 and has logged since
             ("0-1-60", "0-2-70", "0-1-60", Histories::Agree),
+            // the primary was restored to 60, and its numbers have passed all that the other has
+            (
+                "0-1-66",
+                "0-1-1000070\ngiven_up=0 60 1000060",
+                "",
+                Histories::Differ(vec!["0-1-66".into()], "0-1-60".into()),
+            ),
+            ("0-1-60", "0-1-1000070\ngiven_up=0 60 1000060", "", Histories::Agree),
         ];
         for (own, primary, seeded, wanted) in cases {
             assert_eq!(

@@ -51,6 +51,7 @@ fn database(text: &str) -> Option<Replication> {
         "of2" => link("2", "") + &closed,
         "of3" => link("3", "") + &closed,
         "broken" => link("1", "Last_SQL_Errno=1032\nLast_SQL_Error=no such row\n") + &closed,
+        "late-restored" => link("1", "Seconds_Behind_Master=4000\n") + &closed + "given_up=0 50 90\n",
         "late" => link("1", "Seconds_Behind_Master=4000\n") + &closed,
         _ => return None,
     };
@@ -183,6 +184,12 @@ fn who_takes_over_and_when_nobody_may() {
             ["-", "late 0-1-9", "of1 0-1-8"],
             "ssss",
             "db1 -> db3, network, db2 gives",
+        ),
+        // one that was away when the others were restored: it has what was given up then
+        (
+            ["-", "late-restored 0-1-95", "of1 0-1-80"],
+            "ssss",
+            "nobody can take over: db2 is 4000 s behind; db3 has what a restore from a backup gave up (0-167772191-80)",
         ),
         // a history that does not hold what the candidate has is none to follow
         (["-", "broken 0-1-7", "of1 0-1-8"], "ssss", "db1 -> db3, network"),

@@ -6,6 +6,32 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GtidState(BTreeMap<(u32, u32), u64>);
 
+/// Transactions that are no part of the history any more: a restore went back to before them. The history goes on with numbers
+/// far above theirs, so that a number tells on which side one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GivenUp {
+    /// Their domain.
+    pub domain: u32,
+    /// The last that was kept.
+    pub kept: u64,
+    /// The first of what came instead.
+    pub begins: u64,
+}
+
+impl GivenUp {
+    /// Reads `DOMAIN KEPT BEGINS`; `None` when it makes no sense, for it is a host's word.
+    pub fn read(text: &str) -> Option<Self> {
+        let mut words = text.split_whitespace();
+        let domain = words.next()?.parse().ok()?;
+        let (kept, begins) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some(GivenUp { domain, kept, begins })
+    }
+
+    fn has(&self, domain: u32, sequence: u64) -> bool {
+        domain == self.domain && self.kept < sequence && sequence < self.begins
+    }
+}
+
 impl GtidState {
     /// Reads `0-11-8,0-12-9`; words that are no transaction ids are left out, for it is a host's word.
     pub fn read(text: &str) -> Self {
@@ -67,6 +93,26 @@ impl GtidState {
         GtidState(shared.collect()).position()
     }
 
+    /// The transactions of `self` that restores gave up: the last one of each server.
+    pub fn in_any(&self, given_up: &[GivenUp]) -> Vec<String> {
+        let all = self.0.iter();
+        all.filter(|((domain, _), sequence)| given_up.iter().any(|one| one.has(*domain, **sequence)))
+            .map(|((domain, server), sequence)| format!("{domain}-{server}-{sequence}"))
+            .collect()
+    }
+
+    /// What is left of `self` without what restores gave up.
+    pub fn without(&self, given_up: &[GivenUp]) -> GtidState {
+        let all = self.0.iter().map(|((domain, server), sequence)| {
+            let kept = given_up
+                .iter()
+                .filter(|one| one.has(*domain, *sequence))
+                .map(|one| one.kept);
+            ((*domain, *server), kept.min().unwrap_or(*sequence))
+        });
+        GtidState(all.collect())
+    }
+
     /// Whether a server at the position `self` has all that one at `other` has.
     pub fn covers(&self, other: &GtidState) -> bool {
         let mine = self.by_domain();
@@ -125,7 +171,33 @@ impl std::fmt::Display for GtidState {
 
 #[cfg(test)]
 mod tests {
-    use super::GtidState;
+    use super::{GivenUp, GtidState};
+
+    #[test]
+    fn what_a_restore_gave_up_is_told_by_its_numbers() {
+        // kept up to 120, goes on at 1 000 120; then once more, kept up to 1 000 150, goes on at 3 000 000
+        let restores = ["0 120 1000120", "0 1000150 3000000", "nonsense", "0 1", "-1 2 3"];
+        let restores: Vec<_> = restores.iter().filter_map(|text| GivenUp::read(text)).collect();
+        assert_eq!(restores.len(), 2);
+        // a server's log, what of it was given up, what is left
+        let cases = [
+            ("", "", ""),
+            ("0-1-100", "", "0-1-100"),
+            ("0-1-120", "", "0-1-120"),
+            ("0-1-121", "0-1-121", "0-1-120"),
+            ("0-1-90,0-2-150", "0-2-150", "0-1-90,0-2-120"),
+            ("0-1-1000119", "0-1-1000119", "0-1-120"),
+            ("0-1-1000120", "", "0-1-1000120"),
+            ("0-1-1000151,0-2-120", "0-1-1000151", "0-1-1000150,0-2-120"),
+            ("0-1-3000002", "", "0-1-3000002"),
+            ("1-1-150", "", "1-1-150"),
+        ];
+        for (logged, lost, left) in cases {
+            let logged = GtidState::read(logged);
+            assert_eq!(logged.in_any(&restores).join(","), lost, "{logged}");
+            assert_eq!(logged.without(&restores).to_string(), left, "{logged}");
+        }
+    }
 
     #[test]
     fn positions_are_compared_by_domain() {

@@ -1,7 +1,7 @@
 //! What a MariaDB server says of its part in a replication.
 
 use super::Observed;
-use super::gtid::GtidState;
+use super::gtid::{GivenUp, GtidState};
 
 /// Key of the question.
 pub const KEY: &str = "replication";
@@ -22,6 +22,8 @@ pub struct Replication {
     pub applied: String,
     /// Where its data were copied from another server; empty when they were not.
     pub seeded: GtidState,
+    /// What restores of its data gave up.
+    pub given_up: Vec<GivenUp>,
     /// Databases beside the system's.
     pub own_databases: u64,
     /// Why it must not run: by whom it was fenced.
@@ -130,6 +132,7 @@ impl Replication {
                 "binlog_state" => said.logged = GtidState::read(value),
                 "slave_pos" => value.clone_into(&mut said.applied),
                 "seeded" => said.seeded = GtidState::read(value),
+                "given_up" => said.given_up.extend(GivenUp::read(value)),
                 "own_databases" => said.own_databases = value.parse().unwrap_or(0),
                 "no_data" => said.no_data = true,
                 "fenced" => said.fenced = Some(value.to_owned()),
@@ -176,6 +179,16 @@ impl Replication {
     /// Whether it takes writes and replicates from nobody.
     pub fn is_writer(&self) -> bool {
         self.error.is_none() && !self.read_only && self.sources.is_empty()
+    }
+
+    /// What it has, applied or only received, of what restores gave up.
+    pub fn lost(&self, given_up: &[GivenUp]) -> Vec<String> {
+        let mut all = self.logged.clone();
+        all.join(&GtidState::read(&self.applied));
+        for link in &self.sources {
+            all.join(&GtidState::read(&link.received));
+        }
+        all.in_any(given_up)
     }
 
     /// The answer of a replica that is as it should be, for projections.

@@ -146,7 +146,7 @@ fn databases(topology: Topology, answers: &BTreeMap<&str, &Observed>, judgement:
         Ok(writer) => judgement.live.writer = writer,
         Err(unclear) => return refuse(topology, answers, HostRole::Db, &unclear, judgement),
     }
-    judgement.live.lone = topology.is_pair() && databases.lone(judgement.live.writer.as_deref());
+    judgement.live.lone = topology.replicates() && databases.lone(judgement.live.writer.as_deref());
     let errant = databases.errant(judgement.live.writer.as_deref());
     judgement.refused.extend(errant);
 }
@@ -314,6 +314,19 @@ impl<'a> Databases<'a> {
         let nothing = GtidState::default();
         let mut refused = Vec::new();
         for (host, said) in self.with_data().filter(|(host, _)| *host != name) {
+            let lost = said.lost(&primary.given_up);
+            if !lost.is_empty() {
+                let list = terminal(&lost.join(", "));
+                refused.push(Refusal {
+                    host: host.to_owned(),
+                    message: format!(
+                        "{host} was away when {name} was restored from a backup, and has what was given up then ({list}); nothing \
+                         was changed"
+                    ),
+                    hint: format!("hactl rejoin {host} saves that in a file; with --rebuild it copies {name} anew"),
+                });
+                continue;
+            }
             // A primary that was never seeded says nothing about what is older than it.
             let seeded = if primary.seeded.is_empty() {
                 &nothing
@@ -441,12 +454,11 @@ sites: [ { name: erp.example.com } ]
         }
     }
 
-    /// The one that is left serves, whatever has become of the other.
+    /// The one that is left serves, whatever has become of the others.
     #[test]
     fn a_writer_whom_nobody_will_follow_is_told_apart() {
-        let inventory = inventory(&pair(GUESTBOOK));
-        let topology = Topology::of(&inventory);
-        let of_srv1 = "Connection_name=\nMaster_Host=10.77.0.11\nread_only=1\nown_databases=1\n";
+        let (of_pair, of_cluster) = (pair(GUESTBOOK), CLUSTER.to_owned());
+        let of_writer = "Connection_name=\nMaster_Host=10.77.0.11\nread_only=1\nown_databases=1\n";
         let copy = "read_only=1\nown_databases=1\nseeded=0-1-5\n";
         for (said, lone) in [
             ("silent", true),
@@ -455,25 +467,31 @@ sites: [ { name: erp.example.com } ]
             ("mariadb: not found", false),
             (VIRGIN, false),
             ("error=ERROR 2002\nno_data=1\n", false),
-            (of_srv1, false),
+            (of_writer, false),
             (copy, false),
         ] {
-            let hosts: Vec<_> = [("srv1", OPEN), ("srv2", said)]
-                .into_iter()
-                .filter(|(_, said)| *said != "silent")
-                .map(|(name, said)| {
-                    let mut seen = Observed::bare(Facts::assumed());
-                    let output = said.to_owned();
-                    seen.tests
-                        .insert(replication::KEY.into(), TestState { code: 0, output });
-                    (name, seen)
-                })
-                .collect();
-            let answers = hosts.iter().map(|(name, seen)| (*name, seen)).collect();
-            let mut judgement = Judgement::default();
-            databases(topology, &answers, &mut judgement);
-            assert_eq!(judgement.live.writer.as_deref(), Some("srv1"), "{said}");
-            assert_eq!(judgement.live.lone, lone, "{said}");
+            for (text, hosts) in [
+                (&of_pair, [("srv1", OPEN), ("srv2", said)].as_slice()),
+                (&of_cluster, &[("db1", OPEN), ("db2", "silent"), ("db3", said)]),
+            ] {
+                let inventory = inventory(text);
+                let hosts: Vec<_> = hosts
+                    .iter()
+                    .filter(|(_, said)| *said != "silent")
+                    .map(|(name, said)| {
+                        let mut seen = Observed::bare(Facts::assumed());
+                        let output = (*said).to_owned();
+                        seen.tests
+                            .insert(replication::KEY.into(), TestState { code: 0, output });
+                        (*name, seen)
+                    })
+                    .collect();
+                let answers = hosts.iter().map(|(name, seen)| (*name, seen)).collect();
+                let mut judgement = Judgement::default();
+                databases(Topology::of(&inventory), &answers, &mut judgement);
+                assert_eq!(judgement.live.writer.as_deref(), Some(hosts[0].0), "{said}");
+                assert_eq!(judgement.live.lone, lone, "{said}");
+            }
         }
     }
 

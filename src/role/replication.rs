@@ -31,7 +31,7 @@ pub(super) fn declare(scope: &mut Scope) -> Result<()> {
                 grants: vec!["REPLICATION SLAVE ON *.*".into()],
             });
         }
-        // That the other one of a pair is lost must not keep this one from serving.
+        // That all others are lost must not keep this one from serving: after a restore on what is left, above all.
         if topology.live.lone {
             return Ok(());
         }

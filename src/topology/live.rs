@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Live {
     /// The host that takes MariaDB's writes; `None` where none ever did.
     pub writer: Option<String>,
-    /// Of a pair: nobody follows the writer, and nothing that hactl does makes the other one follow: it does not answer, or
+    /// Nobody follows the writer, and nothing that hactl does makes the other one follow: it does not answer, or
     /// is an old primary. So nobody can acknowledge what is written.
     pub lone: bool,
     /// The host that leads, by replicated set of Redis (`cache`, `queue`); none where it follows from the inventory alone.

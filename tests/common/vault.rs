@@ -38,3 +38,15 @@ pub fn cluster(subnet: u8) -> Stack {
     std::fs::write(&stack.inventory, inventory + &backup).expect("the inventory");
     stack
 }
+
+/// Name of the newest good copy of the database.
+pub fn newest(stack: &Stack) -> String {
+    let said = stack.hactl(&["backup", "list", "--format", "json"]).exits(0);
+    let runs: Vec<String> = said
+        .events()
+        .iter()
+        .filter_map(|event| event["run"].as_str().map(str::to_owned))
+        .filter(|run| run.contains("-db"))
+        .collect();
+    runs.last().expect("a backup").clone()
+}

@@ -194,12 +194,20 @@ swap() {
     sql "STOP ALL SLAVES; SET GLOBAL read_only=ON; RESET MASTER" || exit 1
     sql 'RESET SLAVE ALL' 2>/dev/null || :
     sql "SET GLOBAL gtid_slave_pos=''; SET GLOBAL gtid_binlog_state='$at'" || fail 'the position cannot be set'
-    # One session: the number is that of the next transaction in it, and a table that is there makes none.
-    sql "SET SESSION gtid_domain_id=$(say "$at" | cut -d , -f 1 | cut -d - -f 1);
+    # Not one transaction may have a number that one of the old history has. The number is that of the next transaction of the
+    # session, which may be any of these: a table that is there makes none.
+    begins=$((high + 1000000)) domain=$(say "$at" | cut -d , -f 1 | cut -d - -f 1)
+    kept=$(say "$at" | tr ',' '\n' | domain=$domain awk -F- '$1 == ENVIRON["domain"] && $3 > m { m = $3 } END { printf "%.0f", m }')
+    sql "SET SESSION gtid_domain_id=$domain, gtid_seq_no=$begins;
         CREATE TABLE IF NOT EXISTS hactl.timeline (id BIGINT AUTO_INCREMENT PRIMARY KEY, run VARCHAR(80) NOT NULL, at DATETIME NOT NULL) ENGINE=InnoDB;
-        SET SESSION gtid_seq_no=$((high + 1000000));
-        INSERT INTO hactl.timeline (run, at) VALUES ('$1', UTC_TIMESTAMP())" || fail 'the new history cannot be begun'
-    sql 'SELECT @@global.gtid_binlog_pos' | grep -qE -- "-$((high + 1000000))(,|$)" || fail 'the new history is not told from the old one'
+        SET SESSION gtid_seq_no=$((begins + 1));
+        CREATE TABLE IF NOT EXISTS hactl.given_up (run VARCHAR(80) PRIMARY KEY, domain INT UNSIGNED NOT NULL, kept BIGINT UNSIGNED NOT NULL, begins BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB;
+        SET SESSION gtid_seq_no=$((begins + 2));
+        START TRANSACTION;
+        INSERT INTO hactl.timeline (run, at) VALUES ('$1', UTC_TIMESTAMP());
+        INSERT INTO hactl.given_up (run, domain, kept, begins) VALUES ('$1', $domain, $kept, $begins);
+        COMMIT" || fail 'the new history cannot be begun'
+    sql 'SELECT @@global.gtid_binlog_pos' | grep -qE -- "-$((begins + 2))(,|$)" || fail 'the new history is not told from the old one'
     sql 'SET GLOBAL read_only=OFF' || exit 1
     rm -rf "$S" "$STATE"/*.shipped "$STATE/began"
     rm -f "$DATA/high" "$DATA/position"

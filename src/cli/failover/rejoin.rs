@@ -105,12 +105,13 @@ async fn carry_out(args: &Args, context: &Context, run: &Run, consent: Consent<'
             let saved = step(context, run, asked, &rejoin::saves(name, &id, &common)).await;
             join(&mut summary, saved);
             if !args.rebuild {
+                let what = match own.lost(&leads.given_up).is_empty() {
+                    true => format!("{name} has transactions that {primary} never had"),
+                    false => format!("{name} has what was given up when {primary} was restored from a backup"),
+                };
                 return Err(Error::new(
                     Kind::Refused,
-                    format!(
-                        "{name} has transactions that {primary} never had: {}; it is left closed",
-                        errant.join(", ")
-                    ),
+                    format!("{what}: {}; it is left closed", errant.join(", ")),
                 )
                 .hint(format!("they are in /var/lib/hactl/rejoin/{id}.sql on {name}"))
                 .hint(format!("hactl rejoin {name} --rebuild gives them up")));

@@ -10,7 +10,7 @@ use crate::backup::choose::{Chosen, time};
 use crate::engine::journal;
 use crate::engine::link::ShellLinks;
 use crate::error::{Error, Kind, Result};
-use crate::inventory::{Inventory, Loaded};
+use crate::inventory::{HostRole, Inventory, Loaded};
 use crate::report::DiffMode;
 use crate::role::backup::restore::{self, Restore};
 use crate::topology::Topology;
@@ -75,11 +75,29 @@ async fn prepare(
     wish: &Wish,
 ) -> Result<(Restore, Vec<String>)> {
     let mut found = reach::databases(context, inventory, links).await?;
-    ship(context, &mut found, target, wish).await;
     let writer = found
         .iter()
         .find(|at| at.part == Part::Writer)
         .map(|at| at.name.clone());
+    let silent = Topology::of(inventory).with_role(HostRole::Db);
+    let silent: Vec<_> = silent
+        .map(|host| host.name.as_str())
+        .filter(|name| !found.iter().any(|at| at.name == *name))
+        .collect();
+    // What is restored takes the writes, and nobody else may.
+    if writer.is_none() && !silent.is_empty() {
+        for at in found {
+            At::close(at).await;
+        }
+        let silent = silent.join(" and ");
+        return Err(Error::new(
+            Kind::Refused,
+            format!("no database that answers takes the writes, and {silent} may; nothing was changed"),
+        )
+        .hint("hactl crashplan finds out, and gives its place to another: then restore")
+        .hint("when its host is lost for good, and with it all data: take it out of the inventory"));
+    }
+    ship(context, &mut found, target, wish).await;
     let by_inventory = Topology::of(inventory).writer().map(|host| host.name.clone());
     let on = args.on.clone().or(writer).or(by_inventory);
     let at = reach::pick(&mut found, on.as_deref())?;
