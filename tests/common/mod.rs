@@ -12,5 +12,6 @@ pub mod sampler;
 pub mod sandbox;
 pub mod sshd;
 pub mod stack;
+pub mod trial;
 pub mod vault;
 pub mod visitor;
