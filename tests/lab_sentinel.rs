@@ -123,6 +123,13 @@ fn sentinels_promote_and_hactl_follows() {
     stack.wait_until("the application serves again", || serves(&stack));
     assert_eq!(queue(&stack, "LLEN kept"), "500");
 
+    // The sentinels tell each other who leads, about every second.
+    stack.wait_until("every sentinel watches a new leader", || {
+        ["cache", "queue"].iter().all(|set| {
+            let watched = found(&stack, &format!("sentinel {set}"));
+            watched.len() == 2 && watched.iter().all(|(_, detail)| !detail.contains(".41:"))
+        })
+    });
     // hactl leaves the new leaders where they are, also when the old one returns.
     let rest = ["--limit", "app1,rd2,rd3"];
     assert_eq!(stack.apply(&rest).exits(0).changed(), [""; 0]);
