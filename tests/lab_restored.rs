@@ -76,6 +76,24 @@ fn a_replica(stack: &Stack) {
     );
     assert_eq!(marks(stack, "32"), "kept,given-up");
 
+    // Nor does it take over, though no other is left: it knows nothing of what came after the restore.
+    let _ = stack.hactl(&["lab", "kill", "db1"]).exits(0);
+    let refused = stack
+        .hactl(&["crashplan", "--yes", "--assume-fenced", "it was switched off"])
+        .exits(7);
+    assert!(
+        refused.stderr.contains("db2 could not receive what came after"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(sql(stack, "32", "SELECT @@read_only"), "1");
+    let _ = stack.hactl(&["lab", "boot", "db1"]).exits(0);
+    stack.wait_until("the primary is back", || {
+        stack.on("31", "mariadb -e 'SELECT 1' >/dev/null 2>&1 && echo yes || :") == "yes"
+    });
+    let _ = stack.hactl(&["crashplan", "--yes"]).exits(0);
+    assert_eq!(sql(stack, "31", "SELECT @@read_only"), "0");
+
     // What it has is saved, and given up on a word of its own only.
     let refused = stack.hactl(&["rejoin", "db2", "--yes"]).exits(7);
     let why = "db2 has what was given up when db1 was restored from a backup: 0-";

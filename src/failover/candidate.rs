@@ -95,6 +95,8 @@ fn contender(topology: Topology, primary: &str, host: &Host, said: &BTreeMap<&st
         ))
     } else if let Some(link) = link.filter(|link| link.cannot_apply) {
         Some(format!("cannot apply what it received: {}", link.error))
+    } else if let Some(link) = link.filter(|link| link.cannot_receive) {
+        Some(format!("could not receive what came after: {}", link.error))
     } else {
         let behind = contender.lag.filter(|lag| *lag > LAG);
         behind.map(|lag| format!("is {lag} s behind"))

@@ -94,6 +94,8 @@ pub struct Link {
     pub error: String,
     /// Whether the error is one of applying: what was received does not fit what is there.
     pub cannot_apply: bool,
+    /// Whether the source has not, or not any more, what comes after what is here (error 1236); asking again does not help.
+    pub cannot_receive: bool,
     /// Highest transaction received.
     pub received: String,
     /// Seconds behind; `None` when it does not replicate.
@@ -212,6 +214,7 @@ impl Link {
             "Master_SSL_Allowed" => self.encrypted = value == "Yes",
             "Gtid_IO_Pos" => value.clone_into(&mut self.received),
             "Seconds_Behind_Master" => self.lag = value.parse().ok(),
+            "Last_IO_Errno" => self.cannot_receive = value == "1236",
             "Last_SQL_Errno" => self.cannot_apply = value != "0",
             "Last_IO_Error" | "Last_SQL_Error" if !value.is_empty() && self.error.is_empty() => {
                 value.clone_into(&mut self.error);
