@@ -18,6 +18,14 @@ fn mark(stack: &Stack, host: &str, mark: &str) {
     );
 }
 
+/// Two: a server that lost its power, and then starts as a replica, takes back the last transaction when its engine had not
+/// written that one's end.
+fn two_marks(stack: &Stack, host: &str, name: &str) {
+    for number in 1..=2 {
+        mark(stack, host, &format!("{name}-{number}"));
+    }
+}
+
 fn marks(stack: &Stack, host: &str) -> String {
     sql(
         stack,
@@ -44,8 +52,8 @@ fn who_was_away_does_not_bring_back_what_was_given_up() {
 }
 
 fn a_replica(stack: &Stack) {
-    mark(stack, "31", "given-up");
-    sees(stack, "32", "kept,given-up");
+    two_marks(stack, "31", "given-up");
+    sees(stack, "32", "kept,given-up-1,given-up-2");
     let _ = stack.hactl(&["lab", "kill", "db2"]).exits(0);
     let _ = stack.hactl(&["restore", "--backup", &newest(stack), "--yes"]).exits(0);
     assert_eq!(marks(stack, "31"), "kept");
@@ -64,7 +72,7 @@ fn a_replica(stack: &Stack) {
         let said = stack.on("32", "mariadb -E -e 'SHOW ALL SLAVES STATUS'");
         said.contains("Last_IO_Errno: 1236") && said.contains("Slave_IO_Running: No")
     });
-    assert_eq!(marks(stack, "32"), "kept,given-up");
+    assert!(marks(stack, "32").starts_with("kept,given-up-1"));
     assert_eq!(stack.on("32", &asked), "503");
     let refused = stack.hactl(&["apply", "--yes"]).exits(7);
     assert!(
@@ -74,7 +82,7 @@ fn a_replica(stack: &Stack) {
         "{}",
         refused.stderr
     );
-    assert_eq!(marks(stack, "32"), "kept,given-up");
+    assert!(marks(stack, "32").starts_with("kept,given-up-1"));
 
     // Nor does it take over, though no other is left: it knows nothing of what came after the restore.
     let _ = stack.hactl(&["lab", "kill", "db1"]).exits(0);
@@ -99,7 +107,7 @@ fn a_replica(stack: &Stack) {
     let why = "db2 has what was given up when db1 was restored from a backup: 0-";
     assert!(refused.stderr.contains(why), "{}", refused.stderr);
     let saved = stack.on("32", "cat /var/lib/hactl/rejoin/*.sql");
-    assert!(saved.contains("given-up") && !saved.contains("'kept'"), "{saved}");
+    assert!(saved.contains("given-up-1") && !saved.contains("'kept'"), "{saved}");
     let _ = stack.hactl(&["rejoin", "db2", "--rebuild", "--yes"]).exits(0);
     sees(stack, "32", "kept,new-1,new-2,new-3");
     stack.settled();
@@ -108,8 +116,8 @@ fn a_replica(stack: &Stack) {
 /// The one that takes the writes is away: nobody knows whether it still does.
 fn an_old_primary(stack: &Stack) {
     let _ = stack.hactl(&["backup", "--full"]).exits(0);
-    mark(stack, "31", "lost");
-    sees(stack, "32", "kept,new-1,new-2,new-3,lost");
+    two_marks(stack, "31", "lost");
+    sees(stack, "32", "kept,new-1,new-2,new-3,lost-1,lost-2");
     let _ = stack.hactl(&["lab", "kill", "db1"]).exits(0);
     let refused = stack.hactl(&["restore", "--newest", "--on", "db2", "--yes"]).exits(7);
     let why = "no database that answers takes the writes, and db1 may; nothing was changed";
