@@ -48,6 +48,7 @@ fn who_was_away_does_not_bring_back_what_was_given_up() {
     mark(&stack, "31", "kept");
     let _ = stack.hactl(&["backup", "--full"]).exits(0);
     a_replica(&stack);
+    one_without_a_log(&stack);
     an_old_primary(&stack);
 }
 
@@ -85,20 +86,7 @@ fn a_replica(stack: &Stack) {
     assert!(marks(stack, "32").starts_with("kept,given-up-1"));
 
     // Nor does it take over, though no other is left: it knows nothing of what came after the restore.
-    let _ = stack.hactl(&["lab", "kill", "db1"]).exits(0);
-    let refused = stack
-        .hactl(&["crashplan", "--yes", "--assume-fenced", "it was switched off"])
-        .exits(7);
-    assert!(
-        refused.stderr.contains("db2 could not receive what came after"),
-        "{}",
-        refused.stderr
-    );
-    assert_eq!(sql(stack, "32", "SELECT @@read_only"), "1");
-    let _ = stack.hactl(&["lab", "boot", "db1"]).exits(0);
-    stack.wait_until("the primary is back", || {
-        stack.on("31", "mariadb -e 'SELECT 1' >/dev/null 2>&1 && echo yes || :") == "yes"
-    });
+    does_not_take_over(stack, "db2 could not receive what came after");
     let _ = stack.hactl(&["crashplan", "--yes"]).exits(0);
     assert_eq!(sql(stack, "31", "SELECT @@read_only"), "0");
 
@@ -110,6 +98,34 @@ fn a_replica(stack: &Stack) {
     assert!(saved.contains("given-up-1") && !saved.contains("'kept'"), "{saved}");
     let _ = stack.hactl(&["rejoin", "db2", "--rebuild", "--yes"]).exits(0);
     sees(stack, "32", "kept,new-1,new-2,new-3");
+    stack.settled();
+}
+
+/// The primary goes and returns; nobody takes its place meanwhile.
+fn does_not_take_over(stack: &Stack, why: &str) {
+    let _ = stack.hactl(&["lab", "kill", "db1"]).exits(0);
+    let refused = stack
+        .hactl(&["crashplan", "--yes", "--assume-fenced", "it was switched off"])
+        .exits(7);
+    assert!(refused.stderr.contains(why), "{}", refused.stderr);
+    assert_eq!(sql(stack, "32", "SELECT @@read_only"), "1");
+    let _ = stack.hactl(&["lab", "boot", "db1"]).exits(0);
+    stack.wait_until("the primary is back", || {
+        stack.on("31", "mariadb -e 'SELECT 1' >/dev/null 2>&1 && echo yes || :") == "yes"
+    });
+}
+
+/// Somebody switched the replica's log off: whoever followed it would get nothing.
+fn one_without_a_log(stack: &Stack) {
+    let file = "/etc/mysql/mariadb.conf.d/99-no-log.cnf";
+    stack.on(
+        "32",
+        &format!("printf '[mysqld]\\nskip_log_bin\\n' >{file}; systemctl restart mariadb"),
+    );
+    assert_eq!(sql(stack, "32", "SELECT @@log_bin"), "0");
+    does_not_take_over(stack, "db2 keeps no binary log");
+    stack.on("32", &format!("rm {file}; systemctl restart mariadb"));
+    let _ = stack.hactl(&["crashplan", "--yes"]).exits(0);
     stack.settled();
 }
 

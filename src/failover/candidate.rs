@@ -86,6 +86,8 @@ fn contender(topology: Topology, primary: &str, host: &Host, said: &BTreeMap<&st
         Some("follows nobody, so what it has is not what the primary had".into())
     } else if !its.follows(topology, primary) && !was_fed {
         Some("follows another server".into())
+    } else if replication.keeps_no_log {
+        Some("keeps no binary log, so nobody could follow it".into())
     } else if !errant.is_empty() {
         Some(format!("has transactions that no other has ({})", errant.join(", ")))
     } else if !lost.is_empty() {
@@ -102,7 +104,9 @@ fn contender(topology: Topology, primary: &str, host: &Host, said: &BTreeMap<&st
         behind.map(|lag| format!("is {lag} s behind"))
     };
     let excluded = contender.excluded.is_some();
-    if its.follows(topology, primary) && replication.fenced.is_none() && errant.is_empty() && lost.is_empty() {
+    // Who gives does it out of its log, and all of that must belong to the history.
+    let has_log = !replication.keeps_no_log && errant.is_empty() && lost.is_empty();
+    if its.follows(topology, primary) && replication.fenced.is_none() && has_log {
         // What was received can be applied while one of the threads runs: one that stands still would lose it.
         let works = link.is_some_and(|link| link.applies == "Yes" || link.receives != "No");
         contender.gives = match works && !excluded {

@@ -51,6 +51,7 @@ fn database(text: &str) -> Option<Replication> {
         "of2" => link("2", "") + &closed,
         "of3" => link("3", "") + &closed,
         "broken" => link("1", "Last_SQL_Errno=1032\nLast_SQL_Error=no such row\n") + &closed,
+        "without-log" => link("1", "") + &closed + "log_bin=0\n",
         "cut-off" => link("1", "Last_IO_Errno=1236\nLast_IO_Error=not in the master's binlog\n") + &closed,
         "late-restored" => link("1", "Seconds_Behind_Master=4000\n") + &closed + "given_up=0 50 90\n",
         "late" => link("1", "Seconds_Behind_Master=4000\n") + &closed,
@@ -186,6 +187,8 @@ fn who_takes_over_and_when_nobody_may() {
             "ssss",
             "db1 -> db3, network, db2 gives",
         ),
+        (["-", "without-log 0-1-9", "of1 0-1-9"], "ssss", "db1 -> db3, network"),
+        (["-", "without-log 0-1-9", "of1 0-1-8"], "ssss", "db1 -> db3, network"),
         // the log was gone, or of another history, before the primary was
         (["-", "cut-off 0-1-9", "of1 0-1-9"], "ssss", "db1 -> db3, network"),
         // one that was away when the others were restored: it has what was given up then

@@ -16,6 +16,8 @@ pub struct Replication {
     pub error: Option<String>,
     /// Whether it refuses writes of ordinary users.
     pub read_only: bool,
+    /// Whether it keeps no binary log, so that nobody could follow it.
+    pub keeps_no_log: bool,
     /// What it has logged.
     pub logged: GtidState,
     /// What it has applied of others, as it writes it.
@@ -131,6 +133,7 @@ impl Replication {
             match name {
                 "error" => said.error = Some(value.to_owned()),
                 "read_only" => said.read_only = value != "0",
+                "log_bin" => said.keeps_no_log = value == "0",
                 "binlog_state" => said.logged = GtidState::read(value),
                 "slave_pos" => value.clone_into(&mut said.applied),
                 "seeded" => said.seeded = GtidState::read(value),
